@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Split", "TrainingData", "derive_seed", "shuffled_batches", "to_float"]
+__all__ = ["ShuffledBatches", "Split", "TrainingData", "derive_seed", "to_float"]
 
 
 @dataclass(frozen=True)
@@ -94,24 +93,45 @@ def derive_seed(seed: int, *path: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def shuffled_batches(count: int, batch_size: int, seed: int, first_pass: int = 0) -> Iterator[Tensor]:
-    """Yield index batches over ``count`` images without end, in a new order at each pass.
+class ShuffledBatches:
+    """Index batches over ``count`` images, in a new order at each pass; ``batches[step]`` depends on nothing that came before.
 
-    The order of pass ``p`` depends on ``(seed, p)`` alone. Every batch is full (a pass may end inside a batch, which then
-    goes on with the next pass), so the steps of a run all weigh the same; with fewer images than ``batch_size`` a batch is
-    one whole pass.
+    The passes are laid end to end and cut into batches, so that every batch is full: one may begin in one pass and end in
+    the next. The order of pass ``p`` depends on ``(seed, p)`` alone. With fewer images than ``batch_size``, a batch is one
+    whole pass.
+
+    Args:
+        count (int): images to go through, at least 1.
+        batch_size (int): images in a batch, at least 1.
+        seed (int): start of the orders.
 
     Raises:
-        ValueError: there are no images.
+        ValueError: ``count`` or ``batch_size`` is below 1.
     """
-    if count < 1:
-        raise ValueError(f"shuffled_batches: expected count at least 1, got {count}")
-    batch_size = min(batch_size, count)
-    pending = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(pending) < batch_size:
-            generator = torch.Generator().manual_seed(derive_seed(seed, first_pass))
-            pending = torch.cat([pending, torch.randperm(count, generator=generator)])
-            first_pass += 1
-        yield pending[:batch_size]
-        pending = pending[batch_size:]
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        if count < 1 or batch_size < 1:
+            raise ValueError(f"ShuffledBatches: expected count and batch_size at least 1, got {count} and {batch_size}")
+        self.count = count
+        self.batch_size = min(batch_size, count)
+        self.seed = seed
+        self._orders: dict[int, Tensor] = {}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the images, to the nearest whole step."""
+        return max(1, round(self.count / self.batch_size))
+
+    def __getitem__(self, step: int) -> Tensor:
+        """Return the indices of one batch: int64, shape (batch_size,)."""
+        first, last = step * self.batch_size, (step + 1) * self.batch_size - 1
+        passes = range(first // self.count, last // self.count + 1)
+        self._orders = {number: self._order(number) for number in passes}
+        start = first - passes[0] * self.count
+        return torch.cat(list(self._orders.values()))[start : start + self.batch_size]
+
+    def _order(self, number: int) -> Tensor:
+        if number in self._orders:
+            return self._orders[number]
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "pass", number))
+        return torch.randperm(self.count, generator=generator)
