@@ -1,0 +1,22 @@
+"""Data sets: the built-in digits, readers of published files, and semi-supervised splits."""
+
+from wwae.data.digits import load_digits
+from wwae.data.idx import FASHION_MNIST, MNIST, IdxSource, load_idx, read_idx
+from wwae.data.images import DataError, ImageData
+from wwae.data.load import load_images, select_training_data
+from wwae.data.splits import SemiSupervisedSplit, semi_supervised_split
+
+__all__ = [
+    "FASHION_MNIST",
+    "MNIST",
+    "DataError",
+    "IdxSource",
+    "ImageData",
+    "SemiSupervisedSplit",
+    "load_digits",
+    "load_idx",
+    "load_images",
+    "read_idx",
+    "select_training_data",
+    "semi_supervised_split",
+]

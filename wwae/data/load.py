@@ -1,0 +1,57 @@
+"""From a data configuration to the images of one round of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wwae.data.digits import load_digits
+from wwae.data.idx import FASHION_MNIST, MNIST, load_idx
+from wwae.data.images import ImageData
+from wwae.data.splits import semi_supervised_split
+from wwae.training.configuration import DataConfiguration
+from wwae.training.dataset import Split, TrainingData
+
+__all__ = ["load_images", "select_training_data"]
+
+_IDX_SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
+
+
+def load_images(configuration: DataConfiguration) -> ImageData:
+    """Read the data set that ``configuration`` names; ``root`` defaults to ``data/DATASET`` under the working directory.
+
+    Raises:
+        DataError: a file is missing or damaged; the message names it.
+        ConfigurationError: ``image_size`` is smaller than the data set's images.
+    """
+    if configuration.dataset == "digits":
+        return load_digits(configuration.image_size)
+    root = configuration.root if configuration.root is not None else Path("data") / configuration.dataset
+    return load_idx(_IDX_SOURCES[configuration.dataset], root, configuration.image_size)
+
+
+def select_training_data(
+    images: ImageData, configuration: DataConfiguration, seed: int, round_index: int = 0
+) -> TrainingData:
+    """Draw the labelled, unlabelled and validation images of one round.
+
+    Raises:
+        ConfigurationError: as :func:`wwae.data.semi_supervised_split`.
+    """
+    train = images.train
+    split = semi_supervised_split(
+        train.labels,
+        classes=images.classes,
+        labelled=configuration.labels,
+        validation=configuration.validation,
+        seed=seed,
+        round_index=round_index,
+    )
+    validation = None
+    if configuration.validation:
+        validation = Split(train.images[split.validation], train.labels[split.validation])
+    return TrainingData(
+        labelled=Split(train.images[split.labelled], train.labels[split.labelled]),
+        unlabelled=train.images[split.unlabelled],
+        test=images.test,
+        validation=validation,
+    )
