@@ -32,5 +32,5 @@ def test_resizing_keeps_the_mean_grey() -> None:
 
 
 def test_an_image_size_below_8_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="data.image_size: expected at least 8 for digits, got 7"):
+    with pytest.raises(ConfigurationError, match=r"data\.image_size: expected at least 8 for digits, got 7"):
         load_digits(7)

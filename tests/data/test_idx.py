@@ -138,5 +138,5 @@ def test_load_idx_names_the_file_that_does_not_fit(tmp_path: Path, name: str) ->
 
 def test_load_idx_refuses_an_empty_set(tmp_path: Path) -> None:
     write_data_set(tmp_path, test=0)
-    with pytest.raises(DataError, match="t10k-images-idx3-ubyte.gz: expected at least one image, got none"):
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz: expected at least one image, got none"):
         load_idx(MNIST, tmp_path)

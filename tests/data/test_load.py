@@ -46,5 +46,5 @@ def test_root_defaults_to_a_folder_named_after_the_data_set(tmp_path: Path, monk
 def test_too_many_labels_are_refused(tmp_path: Path) -> None:
     write_data_set(tmp_path)
     configuration = DataConfiguration(dataset="mnist", root=tmp_path, labels=100)
-    with pytest.raises(ConfigurationError, match="data.labels: expected at most 60"):
+    with pytest.raises(ConfigurationError, match=r"data\.labels: expected at most 60"):
         select_training_data(load_images(configuration), configuration, seed=0)

@@ -165,7 +165,8 @@ def _pad(pixels: np.ndarray, path: Path, image_size: int) -> Tensor:
     count, height, width = pixels.shape
     if image_size < max(height, width):
         raise ConfigurationError(
-            f"data.image_size: expected at least {max(height, width)}, the size of the images in {path}, got {image_size}"
+            f"data.image_size: expected at least {max(height, width)}, the size of the images in {path}, "
+            f"got {image_size}"
         )
     top, left = (image_size - height) // 2, (image_size - width) // 2
     padded = np.zeros((count, 1, image_size, image_size), dtype=np.uint8)

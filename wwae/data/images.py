@@ -10,7 +10,7 @@ __all__ = ["DataError", "ImageData"]
 
 
 class DataError(Exception):
-    """A data file or image that is missing, damaged, or not what it should be; the message names it and says what is wrong."""
+    """A data file or image that is missing, damaged or not what it should be; the message names it and its fault."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ _IDX_SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
 
 
 def load_images(configuration: DataConfiguration) -> ImageData:
-    """Read the data set that ``configuration`` names; ``root`` defaults to ``data/DATASET`` under the working directory.
+    """Read the data set that ``configuration`` names; ``root`` defaults to ``data/DATASET`` in the working directory.
 
     Raises:
         DataError: a file is missing or damaged; the message names it.

@@ -45,8 +45,8 @@ def semi_supervised_split(
 ) -> SemiSupervisedSplit:
     """Divide a training set into labelled, unlabelled and validation images.
 
-    The validation images depend on ``seed`` alone, so that all rounds are measured on the same ones; the labelled images
-    depend on ``seed`` and ``round_index``. The same arguments give the same split on every device.
+    The validation images depend on ``seed`` alone, so that all rounds are measured on the same ones; the labelled
+    images depend on ``seed`` and ``round_index``. The same arguments give the same split on every device.
 
     Args:
         labels (Tensor[N], int64): the class of every training image, from 0 to ``classes - 1``.
@@ -63,7 +63,8 @@ def semi_supervised_split(
     """
     if not 0 <= validation < len(labels):
         raise ConfigurationError(
-            f"data.validation: expected from 0 to {len(labels) - 1} of the {len(labels)} training images, got {validation}"
+            f"data.validation: expected from 0 to {len(labels) - 1} of the {len(labels)} training images, "
+            f"got {validation}"
         )
     order = _permutation(len(labels), derive_seed(seed, "validation"))
     held_out, pool = order[:validation].sort().values, order[validation:].sort().values
