@@ -1,11 +1,12 @@
 """The settings of a training run: typed, validated, and the same from the command line, from TOML and from Python.
 
-One field is one option: ``loss.reconstruction`` is ``--loss.reconstruction 10`` on the command line, ``reconstruction = 10``
-under ``[loss]`` in TOML, and ``configuration.loss.reconstruction`` here. The description of each field is its help text.
-Values are checked when a configuration is made, which is before a run touches a file.
+One field is one option: ``loss.reconstruction`` is ``--loss.reconstruction 10`` on the command line, ``reconstruction
+= 10`` under ``[loss]`` in TOML, and ``configuration.loss.reconstruction`` here. The description of each field is its
+help text. Values are checked when a configuration is made, which is before a run touches a file.
 
 A recipe makes a :class:`TrainingConfiguration`; a TOML file, then the command line, change single values of it with
-:meth:`TrainingConfiguration.updated`. Every mistake, whoever made it, is a :class:`ConfigurationError` that lists all of them.
+:meth:`TrainingConfiguration.updated`. Every mistake, whoever made it, is a :class:`ConfigurationError` that lists all
+of them.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class ModelConfiguration(_Group):
 
     architecture: str = Field(
         "(64)5c-2p-(64)3c-2p-(64)3c-2p-10fc",
-        description="layers in the notation of Zhao et al. (2015) section 4: (MAPS)Kc convolution, Kp pooling, Nfc linear",
+        description="layers in the notation of Zhao et al. (2015): (MAPS)Kc convolution, Kp pooling, Nfc linear",
     )
     pooling: Literal["hard"] = Field("hard", description="hard: max and argmax of each window")
     unpool: Literal["known", "fixed", "upsample"] = Field(
@@ -90,8 +91,8 @@ class LossConfiguration(_Group):
 
     mode: Literal["supervised", "unsupervised", "semi-supervised"] = Field(
         "semi-supervised",
-        description="supervised: labels only, the decoder is not run; unsupervised: reconstructions only, no classifier; "
-        "semi-supervised: both",
+        description="supervised: labels only, the decoder is not run; unsupervised: reconstructions only, no "
+        "classifier; semi-supervised: both",
     )
     reconstruction: float = Field(
         10.0,
@@ -140,14 +141,18 @@ class RunConfiguration(_Group):
     )
     tensorboard: bool = Field(False, description="also write TensorBoard event files to DIR/tensorboard")
     log_every: int = Field(50, ge=1, description="steps between two rows of metrics.csv")
-    checkpoint_every: int = Field(500, ge=1, description="steps between two checkpoints; each round ends with one, too")
+    evaluate_every: int = Field(
+        1, ge=1, description="epochs between two measurements of the errors; the end has one, too"
+    )
+    checkpoint_every: int = Field(500, ge=1, description="steps between two checkpoints; the end has one, too")
 
 
 class TrainingConfiguration(_Group):
     """All settings of a run.
 
-    An epoch is one pass over the unlabelled images, with the labelled ones repeated as often as needed. Where there are no
-    unlabelled images to go through (supervised mode, ``data.labels = "all"``) it is one pass over the labelled images.
+    An epoch is one pass over the unlabelled images, with the labelled ones repeated as often as needed. Where there
+    are no unlabelled images to go through (supervised mode, ``data.labels = "all"``) it is one pass over the labelled
+    images.
     """
 
     recipe: str = Field("digits", min_length=1, description="recipe that these settings started from")
@@ -249,7 +254,7 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(model: type[BaseModel], error: Any) -> str:
-    """One line for one pydantic error: dotted name, what is wrong, what came; for an unknown key the nearest known one."""
+    """Return one line for a pydantic error: dotted name, rule and value; for an unknown key the nearest known one."""
     keys = [str(part) for part in error["loc"]]
     name = ".".join(keys)
     if error["type"] == "extra_forbidden":

@@ -40,7 +40,7 @@ class Split:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Everything one round of training needs. The images of all parts have the same (C, H, W).
+    """Everything one round of training needs. The images of all parts have the same (C, H, W) and dtype.
 
     Args:
         labelled (Split): images whose labels are learnt.
@@ -49,7 +49,7 @@ class TrainingData:
         validation (Split | None): images held out of training to choose settings on.
 
     Raises:
-        ValueError: the parts have images of different shapes.
+        ValueError: the parts have images of different shapes or dtypes.
     """
 
     labelled: Split
@@ -64,10 +64,10 @@ class TrainingData:
         if self.validation is not None:
             others["validation"] = self.validation.images
         for name, images in others.items():
-            if images.shape[1:] != shape:
+            if images.shape[1:] != shape or images.dtype != self.labelled.images.dtype:
                 raise ValueError(
-                    f"TrainingData: expected {name} images of shape {list(shape)} as the labelled ones, "
-                    f"got {list(images.shape[1:])}"
+                    f"TrainingData: expected {name} images of shape {list(shape)} and dtype "
+                    f"{self.labelled.images.dtype} as the labelled ones, got {list(images.shape[1:])} {images.dtype}"
                 )
 
 
@@ -85,20 +85,21 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def derive_seed(seed: int, *path: int | str) -> int:
-    """Return a seed for one purpose of a run, such as ``derive_seed(seed, "order", epoch)``, in [0, 2**63).
+    """Return a seed for one purpose of a run, such as ``derive_seed(seed, "order", epoch)``, in [0, 2**32).
 
     Seeds of different paths are independent of each other, and none depends on what was drawn before.
     """
     text = "/".join(str(part) for part in (seed, *path))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
 class ShuffledBatches:
-    """Index batches over ``count`` images, in a new order at each pass; ``batches[step]`` depends on nothing that came before.
+    """Index batches over ``count`` images, in a new order at each pass; ``batches[step]`` does not depend on other
+    steps.
 
-    The passes are laid end to end and cut into batches, so that every batch is full: one may begin in one pass and end in
-    the next. The order of pass ``p`` depends on ``(seed, p)`` alone. With fewer images than ``batch_size``, a batch is one
-    whole pass.
+    The passes are laid end to end and cut into batches, so that every batch is full: one may begin in one pass and
+    end in the next. The order of pass ``p`` depends on ``(seed, p)`` alone. With fewer images than ``batch_size``, a
+    batch is one whole pass.
 
     Args:
         count (int): images to go through, at least 1.

@@ -1,0 +1,248 @@
+"""Stacked what-where auto-encoder.
+
+Zhao, Mathieu, Goroshin, LeCun: Stacked What-Where Auto-encoders (2015, arXiv:1506.02351).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wwae.models.architecture import Convolution, Pooling, parse_architecture
+from wwae.nn import SwitchPool2d
+from wwae.ops import Switches, fixed_unpool2d, switch_unpool2d
+
+__all__ = ["SWWAE", "SWWAEOutput", "Unpooling"]
+
+Unpooling = Literal["known", "fixed", "upsample"]
+
+
+class SWWAEOutput(NamedTuple):
+    """What :class:`SWWAE` computes for a batch of N images.
+
+    ``encoder_maps[i]`` and ``decoder_maps[i]`` are the two sides of one middle term of eq. 2, the nearest to the image
+    first.
+    """
+
+    logits: Tensor | None
+    """(N, classes): unnormalised class scores; None for an architecture without fully-connected layers."""
+    reconstruction: Tensor
+    """(N, C, H, W): the decoder's image."""
+    encoder_maps: tuple[Tensor, ...]
+    """x_m: the "what" that a pooling layer gave to the next layer."""
+    decoder_maps: tuple[Tensor, ...]
+    """The decoder's x~_m of the same shape: what it hands to the unpooling layer of the same stage."""
+
+
+class SWWAE(nn.Module):
+    """Convolutional network with a decoder that mirrors it, stage by stage.
+
+    The encoder is the architecture as written: convolutions with "same" padding and a ReLU each, and max pooling whose
+    values (the "what") go up and whose switches (the "where") go across. On top of it stand the fully-connected layers,
+    with a ReLU between them and dropout before each. The decoder starts from the encoder's top map (below the
+    fully-connected layers) and undoes the layers in reverse: an unpooling for each pooling, a transposed convolution
+    for each convolution, with a ReLU after all but the last.
+
+    Middle maps (section 3.3, eq. 2): one pair for each pooling layer that has a convolution above it, because the
+    decoder's version of the topmost map is that map itself. No side of a pair is detached.
+
+    A pooling layer whose size does not divide its map pools a narrower window at the right and bottom edge, so that
+    every pixel is in a window. With ``unpool="fixed"`` such a window drops its value where the fixed tap lies outside
+    the map.
+
+    Args:
+        architecture (str): the notation of :func:`wwae.models.parse_architecture`; at least one convolution.
+        in_channels (int): channels of the images.
+        image_size (int | tuple[int, int]): height and width of the images.
+        pooling ("hard"): max and argmax of each window.
+        unpool ("known" | "fixed" | "upsample"): where the decoder puts a value: at the recorded switch; at the tap
+            ``k // 2`` of every window; at every tap (section 4.1). May be changed on a trained model: ``model.unpool
+            = ...``.
+        batch_norm (bool): spatial batch normalisation after each convolution of both pathways (section 4.3.2).
+        dropout (float): probability of zeroing an input of a fully-connected layer.
+        tied (bool): the transposed convolutions use the encoder's weights; their biases stay their own.
+
+    Raises:
+        ValueError: the notation is wrong, an argument is outside its range, or a pooling window is larger than its map.
+
+    Example:
+        >>> model = SWWAE("(16)5c-2p-(32)3c-2p-10fc", in_channels=1, image_size=32)
+        >>> output = model(torch.rand(4, 1, 32, 32))
+        >>> output.logits.shape, output.reconstruction.shape, [m.shape[1:] for m in output.encoder_maps]
+        (torch.Size([4, 10]), torch.Size([4, 1, 32, 32]), [torch.Size([16, 16, 16])])
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        in_channels: int,
+        image_size: int | tuple[int, int],
+        pooling: Literal["hard"] = "hard",
+        unpool: Unpooling = "known",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        tied: bool = False,
+    ) -> None:
+        super().__init__()
+        layers = parse_architecture(architecture)
+        if pooling != "hard":
+            raise ValueError(f"SWWAE: expected pooling to be 'hard', got {pooling!r}")
+        if not any(isinstance(layer, Convolution) for layer in layers):
+            raise ValueError(f"SWWAE: expected architecture with at least one convolution, got {architecture!r}")
+        if in_channels < 1:
+            raise ValueError(f"SWWAE: expected in_channels at least 1, got {in_channels}")
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        if len(self.image_size) != 2 or min(self.image_size) < 1:
+            raise ValueError(f"SWWAE: expected image_size an int or a pair, at least 1, got {image_size}")
+        self.architecture = architecture
+        self.in_channels = in_channels
+        self.unpool = unpool
+
+        self.encoder = nn.ModuleList()
+        decoder: list[nn.Module] = []
+        units: list[int] = []
+        channels, (height, width) = in_channels, self.image_size
+        for number, layer in enumerate(layers, start=1):
+            if isinstance(layer, Convolution):
+                self.encoder.append(_ConvolutionBlock(channels, layer.maps, layer.kernel_size, batch_norm))
+                last = not any(isinstance(module, _DeconvolutionBlock) for module in decoder)
+                decoder.append(
+                    _DeconvolutionBlock(layer.maps, channels, layer.kernel_size, batch_norm, relu=not last, tied=tied)
+                )
+                channels = layer.maps
+            elif isinstance(layer, Pooling):
+                if layer.kernel_size > min(height, width):
+                    raise ValueError(
+                        f"SWWAE: layer {number} ({layer}) of {architecture!r} pools {layer.kernel_size}x"
+                        f"{layer.kernel_size} windows, but its map is only {height}x{width}"
+                    )
+                self.encoder.append(SwitchPool2d(layer.kernel_size, ceil_mode=True))
+                decoder.append(_Unpooling())
+                height, width = -(-height // layer.kernel_size), -(-width // layer.kernel_size)
+            else:
+                units.append(layer.units)
+        self.decoder = nn.ModuleList(reversed(decoder))
+        self.classes = units[-1] if units else None
+        self.classifier = _classifier(channels * height * width, units, dropout) if units else None
+
+    @property
+    def unpool(self) -> Unpooling:
+        return self._unpool
+
+    @unpool.setter
+    def unpool(self, unpool: Unpooling) -> None:
+        if unpool not in get_args(Unpooling):
+            raise ValueError(f"SWWAE: expected unpool to be one of {', '.join(get_args(Unpooling))}, got {unpool!r}")
+        self._unpool = unpool
+
+    def forward(self, x: Tensor) -> SWWAEOutput:
+        """Encode, classify and reconstruct images.
+
+        Args:
+            x (Tensor[N, in_channels, H, W]): images of the size the model was made for.
+
+        Raises:
+            ValueError: ``x`` has another shape.
+        """
+        top, pooled, switches = self._encode(x)
+        logits = None if self.classifier is None else self.classifier(top)
+        reconstruction, decoder_maps = self._decode(top, switches)
+        # Where the architecture ends in a pooling layer, the decoder starts from that layer's map: nothing to compare.
+        return SWWAEOutput(logits, reconstruction, pooled[: len(decoder_maps)], decoder_maps)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return the logits (N, classes) without running the decoder: the convnet of the same configuration.
+
+        Raises:
+            ValueError: ``x`` has another shape, or the architecture has no fully-connected layer.
+        """
+        if self.classifier is None:
+            raise ValueError(f"SWWAE: architecture {self.architecture!r} has no fully-connected layer to classify with")
+        return self.classifier(self._encode(x)[0])
+
+    def _encode(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...], list[Switches]]:
+        """Return the top map, and the values and switches of every pooling layer from the image up."""
+        if x.dim() != 4 or tuple(x.shape[1:]) != (self.in_channels, *self.image_size):
+            expected = ", ".join(str(n) for n in ("N", self.in_channels, *self.image_size))
+            raise ValueError(f"SWWAE: expected x of shape [{expected}], got {list(x.shape)}")
+        pooled: list[Tensor] = []
+        switches: list[Switches] = []
+        for layer in self.encoder:
+            if isinstance(layer, SwitchPool2d):
+                x, where = layer(x)
+                pooled.append(x)
+                switches.append(where)
+            else:
+                x = layer(x)
+        return x, tuple(pooled), switches
+
+    def _decode(self, x: Tensor, switches: list[Switches]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the image, and what went into each unpooling layer (but one fed by the encoder), from the image up."""
+        handed: list[Tensor] = []
+        remaining = list(switches)
+        for number, (layer, mirrored) in enumerate(zip(self.decoder, reversed(self.encoder), strict=True)):
+            if isinstance(layer, _Unpooling):
+                if number > 0:
+                    handed.append(x)
+                x = layer(x, remaining.pop(), self.unpool)
+            else:
+                x = layer(x, mirrored.convolution.weight)
+        return x, tuple(reversed(handed))
+
+
+class _ConvolutionBlock(nn.Module):
+    def __init__(self, in_maps: int, out_maps: int, kernel_size: int, batch_norm: bool) -> None:
+        super().__init__()
+        # "same": an even kernel reaches one pixel less to the left and top, so the first row and column are dropped.
+        self.convolution = nn.Conv2d(in_maps, out_maps, kernel_size, padding=kernel_size // 2, bias=not batch_norm)
+        self.norm = nn.BatchNorm2d(out_maps) if batch_norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        return F.relu(self.norm(self.convolution(x)[:, :, -height:, -width:]))
+
+
+class _DeconvolutionBlock(nn.Module):
+    """Transpose of a stride-1 "same" convolution; ``encoder_weight`` is used when ``tied``, else its own weight."""
+
+    def __init__(self, in_maps: int, out_maps: int, kernel_size: int, batch_norm: bool, relu: bool, tied: bool) -> None:
+        super().__init__()
+        # The transpose crops what "same" pads: (k - 1) // 2 at the left and top, the rest at the right and bottom.
+        self.deconvolution = nn.ConvTranspose2d(
+            in_maps, out_maps, kernel_size, padding=(kernel_size - 1) // 2, bias=not batch_norm
+        )
+        if tied:
+            self.deconvolution.register_parameter("weight", None)
+        self.norm = nn.BatchNorm2d(out_maps) if batch_norm else nn.Identity()
+        self.relu = relu
+
+    def forward(self, x: Tensor, encoder_weight: Tensor) -> Tensor:
+        deconvolution = self.deconvolution
+        weight = encoder_weight if deconvolution.weight is None else deconvolution.weight
+        height, width = x.shape[2:]
+        x = F.conv_transpose2d(x, weight, deconvolution.bias, padding=deconvolution.padding)
+        x = self.norm(x[:, :, :height, :width])
+        return F.relu(x) if self.relu else x
+
+
+class _Unpooling(nn.Module):
+    def forward(self, x: Tensor, switches: Switches, unpool: Unpooling) -> Tensor:
+        height, width = switches.input_size
+        if unpool == "known":
+            return switch_unpool2d(x, switches)
+        if unpool == "fixed":
+            return fixed_unpool2d(x, switches.kernel_size, switches.stride, output_size=(height, width))
+        kernel_height, kernel_width = switches.kernel_size
+        size = (x.shape[2] * kernel_height, x.shape[3] * kernel_width)
+        return F.interpolate(x, size=size, mode="nearest")[:, :, :height, :width]
+
+
+def _classifier(features: int, units: list[int], dropout: float) -> nn.Sequential:
+    modules: list[nn.Module] = [nn.Flatten()]
+    for number, count in enumerate(units):
+        modules += [nn.ReLU()] if number > 0 else []
+        modules += [nn.Dropout(dropout), nn.Linear(features, count)]
+        features = count
+    return nn.Sequential(*modules)

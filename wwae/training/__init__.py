@@ -1,0 +1,21 @@
+"""Training of the networks in :mod:`wwae.models`."""
+
+from wwae.training.checkpoints import CheckpointError
+from wwae.training.configuration import ConfigurationError, TrainingConfiguration
+from wwae.training.dataset import Split, TrainingData, derive_seed
+from wwae.training.engine import train
+from wwae.training.fit import TrainingDiverged
+from wwae.training.run_directory import RunDirectory, RunDirectoryError
+
+__all__ = [
+    "CheckpointError",
+    "ConfigurationError",
+    "RunDirectory",
+    "RunDirectoryError",
+    "Split",
+    "TrainingConfiguration",
+    "TrainingData",
+    "TrainingDiverged",
+    "derive_seed",
+    "train",
+]

@@ -1,0 +1,109 @@
+"""Checkpoints that are whole or not there, and random states that continue where they stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+__all__ = [
+    "CheckpointError",
+    "load_checkpoint",
+    "random_states",
+    "restore_random_states",
+    "save_checkpoint",
+    "write_atomically",
+]
+
+FORMAT = "wwae checkpoint 1"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint file that cannot be used; the message names the file and what is wrong with it."""
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` so that ``path`` holds either the old checkpoint or the whole new one, whenever the process dies.
+
+    Raises:
+        OSError: the directory cannot be written to.
+    """
+    with _replacing(path) as file:
+        torch.save({"format": FORMAT, **state}, file)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_checkpoint` wrote, onto the CPU. No code in the file is run.
+
+    Raises:
+        CheckpointError: the file is missing, damaged (every byte is checked against its checksum) or no such
+        checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception as error:  # zipfile raises a dozen classes for damaged bytes
+        raise CheckpointError(f"{path}: damaged checkpoint: {error}") from None
+    if damaged is not None:
+        raise CheckpointError(f"{path}: damaged checkpoint: wrong checksum of {damaged}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # as above, from PyTorch's reader
+        raise CheckpointError(f"{path}: not a checkpoint of this program: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this program: expected the format {FORMAT!r}")
+    return state
+
+
+def random_states() -> dict[str, Any]:
+    """Return the state of every random number generator training may draw from."""
+    _, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Continue every random number generator from :func:`random_states`."""
+    random.setstate(states["python"])
+    keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"][: torch.cuda.device_count()])
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that ``path`` holds either what it held before or the whole new content."""
+    with _replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A binary file beside ``path`` that takes its place when the block ends without an error."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
