@@ -41,13 +41,13 @@ inline MemoryFormat memory_format_of(const Tensor& x) {
 // aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype, Layout? layout, Device? device, bool? pin_memory,
 //                           MemoryFormat? memory_format) -> Tensor
 // Uninitialised memory on the device of `like`.
-inline Tensor empty(const Sizes& size, ScalarType dtype, MemoryFormat memory_format, const Tensor& like) {
+inline Tensor allocate(const Sizes& size, ScalarType dtype, MemoryFormat memory_format, const Tensor& like) {
   return torch::stable::empty(size, dtype, std::nullopt, like.device(), std::nullopt, memory_format);
 }
 
 // aten::contiguous(Tensor(a) self, *, MemoryFormat memory_format) -> Tensor(a)
 // The tensor itself when it already has that layout.
-inline Tensor contiguous(const Tensor& tensor, MemoryFormat memory_format) {
+inline Tensor with_layout(const Tensor& tensor, MemoryFormat memory_format) {
   return torch::stable::contiguous(tensor, memory_format);
 }
 
