@@ -11,7 +11,7 @@ from wwae.training.configuration import ConfigurationError, DataConfiguration
 def test_digits_need_no_files() -> None:
     configuration = DataConfiguration(labels=100, validation=97)
     images = load_images(configuration)
-    data = select_training_data(images, configuration, seed=0)
+    data = select_training_data(images, configuration, labelled_seed=0, validation_seed=0)
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (100, 1100, 97)
     assert len(data.test) == 500
 
@@ -20,7 +20,7 @@ def test_digits_need_no_files() -> None:
 def test_the_parts_hold_the_images_their_labels_belong_to(tmp_path: Path, dataset: str) -> None:
     write_data_set(tmp_path, train=200)
     configuration = DataConfiguration(dataset=dataset, root=tmp_path, labels=50, validation=30)
-    data = select_training_data(load_images(configuration), configuration, seed=1, round_index=3)
+    data = select_training_data(load_images(configuration), configuration, labelled_seed=1, validation_seed=3)
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (50, 120, 30)
     for part in (data.labelled, data.validation, data.test):
         # The bright row of class c stands at 2 c + 2 after padding.
@@ -31,7 +31,7 @@ def test_the_parts_hold_the_images_their_labels_belong_to(tmp_path: Path, datase
 def test_without_validation_there_is_no_validation_split(tmp_path: Path) -> None:
     write_data_set(tmp_path)
     configuration = DataConfiguration(dataset="mnist", root=tmp_path, labels="all")
-    data = select_training_data(load_images(configuration), configuration, seed=0)
+    data = select_training_data(load_images(configuration), configuration, labelled_seed=0, validation_seed=0)
     assert data.validation is None and len(data.labelled) == 60 and data.unlabelled.shape == (0, 1, 32, 32)
 
 
@@ -47,4 +47,4 @@ def test_too_many_labels_are_refused(tmp_path: Path) -> None:
     write_data_set(tmp_path)
     configuration = DataConfiguration(dataset="mnist", root=tmp_path, labels=100)
     with pytest.raises(ConfigurationError, match=r"data\.labels: expected at most 60"):
-        select_training_data(load_images(configuration), configuration, seed=0)
+        select_training_data(load_images(configuration), configuration, labelled_seed=0, validation_seed=0)

@@ -30,8 +30,8 @@ def test_all_labels_leave_nothing_unlabelled() -> None:
     assert torch.equal(split.labelled, torch.arange(len(LABELS))) and len(split.unlabelled) == 0
 
 
-def test_the_same_seed_and_round_give_the_same_split() -> None:
-    arguments = {"classes": 10, "labelled": 100, "validation": 200, "seed": 3, "round_index": 2}
+def test_the_same_seeds_give_the_same_split() -> None:
+    arguments = {"classes": 10, "labelled": 100, "validation": 200, "labelled_seed": 3, "validation_seed": 2}
     torch.manual_seed(1)
     first = semi_supervised_split(LABELS, **arguments)
     torch.manual_seed(2)
@@ -45,19 +45,18 @@ def test_the_draw_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_each_round_draws_other_labels_and_keeps_the_validation_images() -> None:
+def test_another_labelled_seed_keeps_the_validation_images() -> None:
     first, second = (
-        semi_supervised_split(LABELS, classes=10, labelled=100, validation=200, round_index=index) for index in (0, 1)
+        semi_supervised_split(LABELS, classes=10, labelled=100, validation=200, labelled_seed=seed) for seed in (0, 1)
     )
     assert not torch.equal(first.labelled, second.labelled)
     assert torch.equal(first.validation, second.validation)
 
 
-def test_each_seed_draws_other_labels_and_other_validation_images() -> None:
+def test_another_validation_seed_holds_out_other_images() -> None:
     first, second = (
-        semi_supervised_split(LABELS, classes=10, labelled=100, validation=200, seed=seed) for seed in (0, 1)
+        semi_supervised_split(LABELS, classes=10, labelled=100, validation=200, validation_seed=seed) for seed in (0, 1)
     )
-    assert not torch.equal(first.labelled, second.labelled)
     assert not torch.equal(first.validation, second.validation)
 
 
@@ -65,7 +64,7 @@ def test_every_image_is_drawn_about_equally_often() -> None:
     labels = torch.arange(40) % 4
     counts = torch.zeros(40)
     for index in range(400):
-        counts[semi_supervised_split(labels, classes=4, labelled=8, round_index=index).labelled] += 1
+        counts[semi_supervised_split(labels, classes=4, labelled=8, labelled_seed=index).labelled] += 1
     # Each of 10 images a class is drawn with probability 0.2: 80 of 400 rounds, standard deviation 8.
     assert counts.sum() == 3200 and (counts - 80).abs().max() < 5 * 8
 

@@ -30,9 +30,9 @@ def load_images(configuration: DataConfiguration) -> ImageData:
 
 
 def select_training_data(
-    images: ImageData, configuration: DataConfiguration, seed: int, round_index: int = 0
+    images: ImageData, configuration: DataConfiguration, *, labelled_seed: int, validation_seed: int
 ) -> TrainingData:
-    """Draw the labelled, unlabelled and validation images of one round.
+    """Draw the labelled, unlabelled and validation images of one round; every round takes another ``labelled_seed``.
 
     Raises:
         ConfigurationError: as :func:`wwae.data.semi_supervised_split`.
@@ -43,8 +43,8 @@ def select_training_data(
         classes=images.classes,
         labelled=configuration.labels,
         validation=configuration.validation,
-        seed=seed,
-        round_index=round_index,
+        labelled_seed=labelled_seed,
+        validation_seed=validation_seed,
     )
     validation = None
     if configuration.validation:

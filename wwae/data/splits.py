@@ -40,13 +40,13 @@ def semi_supervised_split(
     classes: int,
     labelled: int | Literal["all"],
     validation: int = 0,
-    seed: int = 0,
-    round_index: int = 0,
+    labelled_seed: int = 0,
+    validation_seed: int = 0,
 ) -> SemiSupervisedSplit:
     """Divide a training set into labelled, unlabelled and validation images.
 
-    The validation images depend on ``seed`` alone, so that all rounds are measured on the same ones; the labelled
-    images depend on ``seed`` and ``round_index``. The same arguments give the same split on every device.
+    A run keeps ``validation_seed`` and takes a new ``labelled_seed`` for each round, so that all rounds are measured on
+    the same images. The same arguments give the same split on every device.
 
     Args:
         labels (Tensor[N], int64): the class of every training image, from 0 to ``classes - 1``.
@@ -54,8 +54,8 @@ def semi_supervised_split(
         labelled (int | "all"): how many images keep their labels, the same number of each class; ``"all"`` takes every
             image that is not held out, in whatever balance the data set has.
         validation (int): how many images to hold out, drawn over the whole set; default 0.
-        seed (int): seed of the run; default 0.
-        round_index (int): number of the round, from 0; default 0.
+        labelled_seed (int): start of the labelled draw, at least 0; default 0.
+        validation_seed (int): start of the validation draw, at least 0; default 0.
 
     Raises:
         ConfigurationError: ``labelled`` is not a positive multiple of ``classes``, a class has too few images, or
@@ -66,12 +66,12 @@ def semi_supervised_split(
             f"data.validation: expected from 0 to {len(labels) - 1} of the {len(labels)} training images, "
             f"got {validation}"
         )
-    order = _permutation(len(labels), derive_seed(seed, "validation"))
+    order = _permutation(len(labels), derive_seed(validation_seed, "validation"))
     held_out, pool = order[:validation].sort().values, order[validation:].sort().values
     chosen = pool
     if labelled != "all":
         _check_balance(labels[pool], classes, labelled)
-        chosen = _balanced_draw(labels, pool, classes, labelled, derive_seed(seed, "labelled", round_index))
+        chosen = _balanced_draw(labels, pool, classes, labelled, derive_seed(labelled_seed, "labelled"))
     is_unlabelled = torch.zeros(len(labels), dtype=torch.bool)
     is_unlabelled[pool] = True
     is_unlabelled[chosen] = False
