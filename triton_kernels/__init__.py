@@ -1,0 +1,22 @@
+"""Triton kernels: `<stem>.py` holds `<stem>_triton`, with the signature of the operation `wwae::<stem>`.
+
+They run on CUDA tensors, and on CPU tensors under Triton's interpreter (TRITON_INTERPRET=1 before triton is imported).
+"""
+
+from .fixed_unpool2d import fixed_unpool2d_triton
+from .max_gather2d import max_gather2d_triton
+from .max_pool2d import max_pool2d_triton
+from .max_unpool2d import max_unpool2d_triton
+from .switch_gather2d import switch_gather2d_triton
+from .switch_pool2d import switch_pool2d_triton
+from .switch_unpool2d import switch_unpool2d_triton
+
+__all__ = [
+    "fixed_unpool2d_triton",
+    "max_gather2d_triton",
+    "max_pool2d_triton",
+    "max_unpool2d_triton",
+    "switch_gather2d_triton",
+    "switch_pool2d_triton",
+    "switch_unpool2d_triton",
+]

@@ -1,0 +1,112 @@
+"""What the window kernels share: the scan for a window's maximum, and the windows that claim a pixel."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from .tile import Window, element_address
+
+
+def offset_dtype(taps: int) -> torch.dtype:
+    """The smallest integer type that holds the offsets of a window of so many taps."""
+    return torch.uint8 if taps <= 256 else torch.int16 if taps <= 32768 else torch.int32
+
+
+def pooled_length(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
+    """Windows along one axis, as torch.nn.functional.max_pool2d counts them."""
+    span = length + 2 * padding - dilation * (kernel - 1) - 1
+    count = (span + (stride - 1 if ceil_mode else 0)) // stride + 1
+    # In ceil mode the last window must start on the input or its left padding.
+    if ceil_mode and (count - 1) * stride >= length + padding:
+        count -= 1
+    return count
+
+
+def pooled_size(height: int, width: int, window: Window, ceil_mode: bool) -> tuple[int, int]:
+    """The size (OH, OW) of the pooled map."""
+    return (
+        pooled_length(
+            height,
+            window.kernel_height,
+            window.stride_height,
+            window.padding_height,
+            window.dilation_height,
+            ceil_mode,
+        ),
+        pooled_length(
+            width, window.kernel_width, window.stride_width, window.padding_width, window.dilation_width, ceil_mode
+        ),
+    )
+
+
+@triton.jit
+def take_tap(x, image, channel, h0, w0, r, c, height, width, channels, inside, best, offset, window: tl.constexpr):
+    """Compare tap (r, c) with the best so far: a larger number, any NaN and the first real tap replace it."""
+    h = h0 + r * window.dilation_height
+    w = w0 + c * window.dilation_width
+    real = (h >= 0) & (h < height) & (w >= 0) & (w < width)
+    address = element_address(image, h, w, channel, height, width, channels)
+    value = tl.load(x + address, mask=inside & real, other=0.0).to(best.dtype)
+    better = real & ((value > best) | (value != value) | (offset < 0))
+    return tl.where(better, value, best), tl.where(better, r * window.kernel_width + c, offset)
+
+
+@triton.jit
+def window_maximum(x, image, channel, oh, ow, height, width, channels, inside, window: tl.constexpr):
+    """The maximum of window (oh, ow) and its offset; -inf and -1 where no tap is real.
+
+    16-bit floats are compared as float32, which holds them exactly.
+    """
+    KERNEL_WIDTH: tl.constexpr = window.kernel_width
+    TAPS: tl.constexpr = window.taps
+    h0 = oh * window.stride_height - window.padding_height
+    w0 = ow * window.stride_width - window.padding_width
+    accumulator: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    best = tl.full(inside.shape, float("-inf"), accumulator)
+    offset = tl.full(inside.shape, -1, tl.int32)
+    if window.unrolled:
+        for tap in tl.static_range(TAPS):
+            r = tap // KERNEL_WIDTH
+            c = tap % KERNEL_WIDTH
+            best, offset = take_tap(
+                x, image, channel, h0, w0, r, c, height, width, channels, inside, best, offset, window
+            )
+    else:
+        for tap in range(TAPS):
+            r = tap // KERNEL_WIDTH
+            c = tap % KERNEL_WIDTH
+            best, offset = take_tap(
+                x, image, channel, h0, w0, r, c, height, width, channels, inside, best, offset, window
+            )
+    return best, offset
+
+
+@triton.jit
+def claiming_window(offsets, image, h, w, channel, i, j, out_height, out_width, channels, inside, window: tl.constexpr):
+    """Candidate (i, j) of the windows that hold pixel (h, w), in raster order: its position, and whether it claims it.
+
+    The last window that can hold row h is (h + PH) // SH; it claims the pixel if its offset names that very tap.
+    """
+    oh = (h + window.padding_height) // window.stride_height - (window.claimants_height - 1) + i
+    ow = (w + window.padding_width) // window.stride_width - (window.claimants_width - 1) + j
+    below = h + window.padding_height - oh * window.stride_height  # the window's start, in pixels, never negative
+    right = w + window.padding_width - ow * window.stride_width
+    r = below // window.dilation_height
+    c = right // window.dilation_width
+    candidate = inside & (oh >= 0) & (oh < out_height) & (ow >= 0) & (ow < out_width)
+    candidate &= (r < window.kernel_height) & (below % window.dilation_height == 0)
+    candidate &= (c < window.kernel_width) & (right % window.dilation_width == 0)
+    address = element_address(image, oh, ow, channel, out_height, out_width, channels)
+    offset = tl.load(offsets + address, mask=candidate, other=0).to(tl.int32)
+    return address, candidate & (offset == r * window.kernel_width + c)
+
+
+@triton.jit
+def divide(total, hits):
+    """total / hits rounded to nearest; the plain `/` of float32 is an approximation on the GPU."""
+    if total.dtype == tl.float64:
+        return total / hits.to(tl.float64)
+    else:
+        return tl.div_rn(total, hits.to(tl.float32))
