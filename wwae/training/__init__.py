@@ -4,7 +4,10 @@ from wwae.training.checkpoints import CheckpointError
 from wwae.training.configuration import ConfigurationError, TrainingConfiguration
 from wwae.training.dataset import Split, TrainingData, derive_seed
 from wwae.training.engine import train
+from wwae.training.evaluation import classification_error, reconstruct, reconstruction_l2
+from wwae.training.figures import reconstruction_gallery
 from wwae.training.fit import TrainingDiverged
+from wwae.training.networks import load_model
 from wwae.training.run_directory import RunDirectory, RunDirectoryError
 
 __all__ = [
@@ -16,6 +19,11 @@ __all__ = [
     "TrainingConfiguration",
     "TrainingData",
     "TrainingDiverged",
+    "classification_error",
     "derive_seed",
+    "load_model",
+    "reconstruct",
+    "reconstruction_gallery",
+    "reconstruction_l2",
     "train",
 ]

@@ -19,7 +19,8 @@ from wwae.training.configuration import ConfigurationError, TrainingConfiguratio
 from wwae.training.dataset import TrainingData, derive_seed
 from wwae.training.evaluation import classification_error, reconstruct, reconstruction_l2
 from wwae.training.figures import draw_curves, reconstruction_gallery
-from wwae.training.fit import Fit, Network
+from wwae.training.fit import Fit
+from wwae.training.networks import Network
 from wwae.training.run_directory import RunDirectory
 from wwae.training.tensorboard import EventWriter
 

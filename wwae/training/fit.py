@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import random
 import time
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wwae.models import SWWAE
 from wwae.training.checkpoints import random_states, restore_random_states
 from wwae.training.configuration import ConfigurationError, TrainingConfiguration
 from wwae.training.dataset import ShuffledBatches, TrainingData, derive_seed, to_float
 from wwae.training.losses import LossTerms, swwae_loss
+from wwae.training.networks import Network, build_model, check_classes
 from wwae.training.optimization import make_optimizer, make_schedule
 
-__all__ = ["Fit", "Network", "TrainingDiverged"]
-
-Network = Literal["swwae", "convnet"]
+__all__ = ["Fit", "TrainingDiverged"]
 
 
 class TrainingDiverged(RuntimeError):
@@ -57,7 +55,9 @@ class Fit:
         self.precision = configuration.precision
 
         self._seed_everything(configuration.seed)
-        self.model = build_model(configuration, data).to(device, memory_format=torch.channels_last)
+        self.model = build_model(configuration, data.labelled.images.shape[1:])
+        check_classes(self.model, configuration, data)
+        self.model.to(device, memory_format=torch.channels_last)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
 
         self.labelled, self.unlabelled = _images_of_mode(configuration.loss.mode, data, device)
@@ -151,6 +151,7 @@ class Fit:
         return {
             "network": self.network,
             "round": self.round_number,
+            "image_shape": (self.model.in_channels, *self.model.image_size),
             "step": self.step,
             "seconds": self.seconds,
             "images_seen": self.images_seen,
@@ -194,34 +195,6 @@ class Fit:
 
 
 _SUMMED = ("loss", "nll_nats", "reconstruction_loss", "middle_loss", "gradient_norm")
-
-
-def build_model(configuration: TrainingConfiguration, data: TrainingData) -> SWWAE:
-    """Make the network of a configuration for the images and classes of its data.
-
-    Raises:
-        ConfigurationError: the architecture does not fit the images, or has too few units for the classes.
-    """
-    images = data.labelled.images
-    try:
-        model = SWWAE(
-            in_channels=images.shape[1], image_size=tuple(images.shape[2:]), **configuration.model.model_dump()
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"model: {error}") from None
-    if configuration.loss.mode == "unsupervised":
-        return model
-    if model.classes is None:
-        raise ConfigurationError(
-            f"model.architecture: expected fc layers to learn labels with, got {configuration.model.architecture!r}; "
-            "add one or use loss.mode 'unsupervised'"
-        )
-    if (largest := max(int(labels.max()) for labels in (data.labelled.labels, data.test.labels))) >= model.classes:
-        raise ConfigurationError(
-            f"model.architecture: expected a last layer of at least {largest + 1}fc for this dataset, "
-            f"got {model.classes}fc"
-        )
-    return model
 
 
 def _images_of_mode(mode: str, data: TrainingData, device: torch.device) -> tuple[Tensor, Tensor]:
