@@ -98,6 +98,7 @@ class SWWAE(nn.Module):
             raise ValueError(f"SWWAE: expected image_size an int or a pair, at least 1, got {image_size}")
         self.architecture = architecture
         self.in_channels = in_channels
+        self.tied = tied
         self.unpool = unpool
 
         self.encoder = nn.ModuleList()
@@ -188,42 +189,47 @@ class SWWAE(nn.Module):
                     handed.append(x)
                 x = layer(x, remaining.pop(), self.unpool)
             else:
-                x = layer(x, mirrored.convolution.weight)
+                x = layer(x, mirrored.get_parameter("convolution.weight") if self.tied else None)
         return x, tuple(reversed(handed))
 
 
 class _ConvolutionBlock(nn.Module):
+    """Convolution with "same" padding ((k - 1) // 2 at the left and top, the rest at the other sides), and ReLU."""
+
     def __init__(self, in_maps: int, out_maps: int, kernel_size: int, batch_norm: bool) -> None:
         super().__init__()
-        # "same": an even kernel reaches one pixel less to the left and top, so the first row and column are dropped.
         self.convolution = nn.Conv2d(in_maps, out_maps, kernel_size, padding=kernel_size // 2, bias=not batch_norm)
         self.norm = nn.BatchNorm2d(out_maps) if batch_norm else nn.Identity()
+        self.is_even = kernel_size % 2 == 0
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
-        return F.relu(self.norm(self.convolution(x)[:, :, -height:, -width:]))
+        x = self.convolution(x)
+        if self.is_even:
+            x = x[:, :, 1:, 1:]
+        return F.relu(self.norm(x))
 
 
 class _DeconvolutionBlock(nn.Module):
-    """Transpose of a stride-1 "same" convolution; ``encoder_weight`` is used when ``tied``, else its own weight."""
+    """The transpose of a :class:`_ConvolutionBlock`'s convolution, with its own weight or a tied one."""
 
     def __init__(self, in_maps: int, out_maps: int, kernel_size: int, batch_norm: bool, relu: bool, tied: bool) -> None:
         super().__init__()
-        # The transpose crops what "same" pads: (k - 1) // 2 at the left and top, the rest at the right and bottom.
+        self.padding = (kernel_size - 1) // 2
         self.deconvolution = nn.ConvTranspose2d(
-            in_maps, out_maps, kernel_size, padding=(kernel_size - 1) // 2, bias=not batch_norm
+            in_maps, out_maps, kernel_size, padding=self.padding, bias=not batch_norm
         )
         if tied:
             self.deconvolution.register_parameter("weight", None)
         self.norm = nn.BatchNorm2d(out_maps) if batch_norm else nn.Identity()
+        self.is_even = kernel_size % 2 == 0
         self.relu = relu
 
-    def forward(self, x: Tensor, encoder_weight: Tensor) -> Tensor:
-        deconvolution = self.deconvolution
-        weight = encoder_weight if deconvolution.weight is None else deconvolution.weight
-        height, width = x.shape[2:]
-        x = F.conv_transpose2d(x, weight, deconvolution.bias, padding=deconvolution.padding)
-        x = self.norm(x[:, :, :height, :width])
+    def forward(self, x: Tensor, tied_weight: Tensor | None) -> Tensor:
+        weight = self.deconvolution.weight if tied_weight is None else tied_weight
+        x = F.conv_transpose2d(x, weight, self.deconvolution.bias, padding=self.padding)
+        if self.is_even:
+            x = x[:, :, :-1, :-1]
+        x = self.norm(x)
         return F.relu(x) if self.relu else x
 
 

@@ -48,17 +48,23 @@ class DataConfiguration(_Group):
     """Which images are learnt from, and how many of them keep their label."""
 
     dataset: Literal["digits", "mnist", "fashion-mnist"] = Field(
-        "digits", description="images to learn from; digits comes with scikit-learn and needs no files"
+        default="digits", description="images to learn from; digits comes with scikit-learn and needs no files"
     )
     root: Path | None = Field(
-        None, description="directory that holds the files of the dataset; digits needs none (default: data/DATASET)"
+        default=None,
+        description="directory that holds the files of the dataset; digits needs none (default: data/DATASET)",
     )
     labels: int | Literal["all"] = Field(
-        100, description="labelled training images, the same number of each class, or 'all'; the others are unlabelled"
+        default=100,
+        description="labelled training images, the same number of each class, or 'all'; the others are unlabelled",
     )
-    image_size: int = Field(32, ge=1, le=1024, description="height and width the images are brought to, in pixels")
+    image_size: int = Field(
+        default=32, ge=1, le=1024, description="height and width the images are brought to, in pixels"
+    )
     validation: int = Field(
-        0, ge=0, description="training images held out to choose settings on, their error is reported; 0 holds none out"
+        default=0,
+        ge=0,
+        description="training images held out to choose settings on, their error is reported; 0 holds none out",
     )
 
     @model_validator(mode="after")
@@ -72,40 +78,46 @@ class ModelConfiguration(_Group):
     """The network, a stacked what-where auto-encoder."""
 
     architecture: str = Field(
-        "(64)5c-2p-(64)3c-2p-(64)3c-2p-10fc",
+        default="(64)5c-2p-(64)3c-2p-(64)3c-2p-10fc",
         description="layers in the notation of Zhao et al. (2015): (MAPS)Kc convolution, Kp pooling, Nfc linear",
     )
-    pooling: Literal["hard"] = Field("hard", description="hard: max and argmax of each window")
+    pooling: Literal["hard"] = Field(default="hard", description="hard: max and argmax of each window")
     unpool: Literal["known", "fixed", "upsample"] = Field(
-        "known",
+        default="known",
         description="where the decoder puts a value: known: at the recorded switch; fixed: at one tap of every window; "
         "upsample: at every tap",
     )
-    batch_norm: bool = Field(False, description="spatial batch normalisation after each convolution of both pathways")
-    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="probability of dropping an input of each linear layer")
-    tied: bool = Field(False, description="the decoder's convolutions use the transposed weights of the encoder's")
+    batch_norm: bool = Field(
+        default=False, description="spatial batch normalisation after each convolution of both pathways"
+    )
+    dropout: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="probability of dropping an input of each linear layer"
+    )
+    tied: bool = Field(
+        default=False, description="the decoder's convolutions use the transposed weights of the encoder's"
+    )
 
 
 class LossConfiguration(_Group):
     """The terms of Zhao et al. (2015) eq. 1, and which of them are active (section 3.2)."""
 
     mode: Literal["supervised", "unsupervised", "semi-supervised"] = Field(
-        "semi-supervised",
+        default="semi-supervised",
         description="supervised: labels only, the decoder is not run; unsupervised: reconstructions only, no "
         "classifier; semi-supervised: both",
     )
     reconstruction: float = Field(
-        10.0,
+        default=10.0,
         ge=0.0,
         description="weight of the reconstruction at the input (lambda_L2rec); its size belongs to loss.form",
     )
     middle: float = Field(
-        10.0,
+        default=10.0,
         ge=0.0,
         description="weight of the reconstructions at the middle maps (lambda_L2M); its size belongs to loss.form",
     )
     form: Literal["mse", "l2"] = Field(
-        "mse",
+        default="mse",
         description="mse: squared error, averaged over the elements; l2: unsquared norm of each image's error (eq. 2), "
         "averaged over the images",
     )
@@ -122,29 +134,34 @@ class LossConfiguration(_Group):
 class OptimizerConfiguration(_Group):
     """How the weights move."""
 
-    name: Literal["adam", "sgd"] = Field("adam", description="update rule")
-    lr: float = Field(1e-3, gt=0.0, description="learning rate at the start")
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="momentum of sgd; adam does not use it")
-    weight_decay: float = Field(0.0, ge=0.0, description="L2 penalty on the weights, as torch.optim defines it")
+    name: Literal["adam", "sgd"] = Field(default="adam", description="update rule")
+    lr: float = Field(default=1e-3, gt=0.0, description="learning rate at the start")
+    momentum: float = Field(default=0.9, ge=0.0, lt=1.0, description="momentum of sgd; adam does not use it")
+    weight_decay: float = Field(default=0.0, ge=0.0, description="L2 penalty on the weights, as torch.optim defines it")
     schedule: Literal["constant", "cosine", "linear"] = Field(
-        "cosine", description="course of the learning rate over the run; cosine and linear end at 0"
+        default="cosine", description="course of the learning rate over the run; cosine and linear end at 0"
     )
-    labelled_batch_size: int = Field(50, ge=1, description="labelled images in a step (none in unsupervised mode)")
-    unlabelled_batch_size: int = Field(100, ge=1, description="unlabelled images in a step (none in supervised mode)")
+    labelled_batch_size: int = Field(
+        default=50, ge=1, description="labelled images in a step (none in unsupervised mode)"
+    )
+    unlabelled_batch_size: int = Field(
+        default=100, ge=1, description="unlabelled images in a step (none in supervised mode)"
+    )
 
 
 class RunConfiguration(_Group):
     """Where a run is written and how often."""
 
     dir: Path | None = Field(
-        None, description="directory of the run, which must not exist or be empty (default: runs/RECIPE-DATE-TIME)"
+        default=None,
+        description="directory of the run, which must not exist or be empty (default: runs/RECIPE-DATE-TIME)",
     )
-    tensorboard: bool = Field(False, description="also write TensorBoard event files to DIR/tensorboard")
-    log_every: int = Field(50, ge=1, description="steps between two rows of metrics.csv")
+    tensorboard: bool = Field(default=False, description="also write TensorBoard event files to DIR/tensorboard")
+    log_every: int = Field(default=50, ge=1, description="steps between two rows of metrics.csv")
     evaluate_every: int = Field(
-        1, ge=1, description="epochs between two measurements of the errors; the end has one, too"
+        default=1, ge=1, description="epochs between two measurements of the errors; the end has one, too"
     )
-    checkpoint_every: int = Field(500, ge=1, description="steps between two checkpoints; the end has one, too")
+    checkpoint_every: int = Field(default=500, ge=1, description="steps between two checkpoints; the end has one, too")
 
 
 class TrainingConfiguration(_Group):
@@ -155,28 +172,30 @@ class TrainingConfiguration(_Group):
     images.
     """
 
-    recipe: str = Field("digits", min_length=1, description="recipe that these settings started from")
+    recipe: str = Field(default="digits", min_length=1, description="recipe that these settings started from")
     epochs: int = Field(
-        20, ge=1, description="passes over the unlabelled images (over the labelled ones where only they are used)"
+        default=20,
+        ge=1,
+        description="passes over the unlabelled images (over the labelled ones where only they are used)",
     )
     seed: int = Field(
-        0, ge=0, lt=2**31, description="start of every random number: labelled sets, weights, order, dropout"
+        default=0, ge=0, lt=2**31, description="start of every random number: labelled sets, weights, order, dropout"
     )
     rounds: int = Field(
-        1, ge=1, description="repetitions, each with a new labelled set; results are averaged over them"
+        default=1, ge=1, description="repetitions, each with a new labelled set; results are averaged over them"
     )
     baseline: bool = Field(
-        True, description="also train the convnet of the same configuration on the labelled images alone"
+        default=True, description="also train the convnet of the same configuration on the labelled images alone"
     )
     device: str = Field(
-        "auto",
+        default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="auto (a GPU where there is one), cpu, cuda or cuda:INDEX",
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="arithmetic of the network; with bfloat16 weights and losses stay float32"
+        default="float32", description="arithmetic of the network; with bfloat16 weights and losses stay float32"
     )
-    resume: bool = Field(False, description="continue the run in run.dir from its last checkpoint")
+    resume: bool = Field(default=False, description="continue the run in run.dir from its last checkpoint")
     data: DataConfiguration = DataConfiguration()
     model: ModelConfiguration = ModelConfiguration()
     loss: LossConfiguration = LossConfiguration()

@@ -89,6 +89,7 @@ def train(configuration: TrainingConfiguration, load_data: LoadData, command: st
                         images, reconstruct(fit.model, images), directory.figures / "reconstructions.png"
                     )
         draw_curves(directory.read_metrics(), configuration.loss.form, directory.figures / "curves.png")
+        metrics = _metrics_over_rounds(results)
         summary = {
             "recipe": configuration.recipe,
             "command": command,
@@ -96,12 +97,12 @@ def train(configuration: TrainingConfiguration, load_data: LoadData, command: st
             "epochs": configuration.epochs,
             "seconds": round(seconds, 1),
             "device": _device_name(device),
-            "metrics": _metrics_over_rounds(results),
+            "metrics": metrics,
             "rounds": [dict(zip(networks, each, strict=True)) for each in zip(*results.values(), strict=True)],
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
         }
         directory.write_summary(summary)
-        for name, value in summary["metrics"].items():
+        for name, value in metrics.items():
             logger.info("%s %.4g", name, value)
     return summary
 

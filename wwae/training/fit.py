@@ -57,7 +57,7 @@ class Fit:
         self._seed_everything(configuration.seed)
         self.model = build_model(configuration, data.labelled.images.shape[1:])
         check_classes(self.model, configuration, data)
-        self.model.to(device, memory_format=torch.channels_last)
+        self.model.to(device).to(memory_format=torch.channels_last)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
 
         self.labelled, self.unlabelled = _images_of_mode(configuration.loss.mode, data, device)

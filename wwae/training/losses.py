@@ -44,9 +44,11 @@ def swwae_loss(model: SWWAE, images: Tensor, labels: Tensor | None, loss: LossCo
     Raises:
         ValueError: labels are missing in a mode that learns from them.
     """
-    if loss.mode != "unsupervised" and labels is None:
+    if loss.mode == "unsupervised":
+        labels = None
+    elif labels is None:
         raise ValueError(f"swwae_loss: expected labels in {loss.mode} mode, got None")
-    if loss.mode == "supervised":
+    if loss.mode == "supervised" and labels is not None:
         nll = F.cross_entropy(model.classify(images[: len(labels)]).float(), labels)
         return LossTerms(nll, nll, None, None)
 
@@ -56,7 +58,7 @@ def swwae_loss(model: SWWAE, images: Tensor, labels: Tensor | None, loss: LossCo
     for decoder_map, encoder_map in zip(output.decoder_maps, output.encoder_maps, strict=True):
         middle = middle + reconstruction_distance(decoder_map, encoder_map, loss.form)
     total = loss.reconstruction * reconstruction + loss.middle * middle
-    if loss.mode == "unsupervised":
+    if labels is None:
         return LossTerms(total, None, reconstruction, middle)
     if output.logits is None:
         raise ValueError(f"swwae_loss: expected an architecture with fc layers in {loss.mode} mode")
