@@ -32,7 +32,9 @@ def switch_gather2d_reference(
         owner = switch_unpool2d_reference(order, offsets, *geometry, size, "last")
         values = torch.where(read(owner) == order, values, 0)
     elif overlap == "mean":
-        claims = switch_unpool2d_reference(torch.ones_like(offsets, dtype=torch.float64), offsets, *geometry, size, "sum")
+        claims = switch_unpool2d_reference(
+            torch.ones_like(offsets, dtype=torch.float64), offsets, *geometry, size, "sum"
+        )
         wide = accumulation_dtype(x.dtype)
         values = (values.to(wide) / read(claims).clamp(min=1).to(wide)).to(x.dtype)
     return values.contiguous(memory_format=memory_format(x))

@@ -31,4 +31,6 @@ def switch_pool2d_reference(
         offsets = torch.where(wins, offset, offsets)
         undecided = undecided & ~real.bool()
     layout = memory_format(x)
-    return values.contiguous(memory_format=layout), offsets.to(offset_dtype(kernel_size)).contiguous(memory_format=layout)
+    return values.contiguous(memory_format=layout), offsets.to(offset_dtype(kernel_size)).contiguous(
+        memory_format=layout
+    )

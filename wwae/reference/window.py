@@ -55,7 +55,9 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
-def padded_map(x: Tensor, windows: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, fill) -> Tensor:
+def padded_map(
+    x: Tensor, windows: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, fill
+) -> Tensor:
     """``x`` surrounded by ``fill`` so far that every tap of every window lies inside."""
     bottom, right = (
         max(0, (o - 1) * s - p + (k - 1) * d + 1 - size)
@@ -64,7 +66,9 @@ def padded_map(x: Tensor, windows: Pair, kernel_size: Pair, stride: Pair, paddin
     return torch.nn.functional.pad(x, (padding[1], right, padding[0], bottom), value=fill)
 
 
-def tap_views(padded: Tensor, windows: Pair, kernel_size: Pair, stride: Pair, dilation: Pair) -> Iterator[tuple[int, Tensor]]:
+def tap_views(
+    padded: Tensor, windows: Pair, kernel_size: Pair, stride: Pair, dilation: Pair
+) -> Iterator[tuple[int, Tensor]]:
     """``(offset, view)`` for each tap in raster order; ``view[..., oh, ow]`` is that tap of window ``(oh, ow)`` of ``padded``."""
     (oh, ow), (kh, kw), (sh, sw), (dh, dw) = windows, kernel_size, stride, dilation
     for r in range(kh):
@@ -86,5 +90,7 @@ def switch_positions(
     c = offsets - r * kernel_size[1]
     row = (oh * stride[0] - padding[0]).unsqueeze(-1) + r * dilation[0]
     column = (ow * stride[1] - padding[1]) + c * dilation[1]
-    real = (r >= 0) & (r < kernel_size[0]) & (row >= 0) & (row < input_size[0]) & (column >= 0) & (column < input_size[1])
+    real = (
+        (r >= 0) & (r < kernel_size[0]) & (row >= 0) & (row < input_size[0]) & (column >= 0) & (column < input_size[1])
+    )
     return row, column, real

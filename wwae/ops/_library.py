@@ -1,0 +1,71 @@
+"""The torch library ``wwae``: schemas, fake kernels and derivatives are registered here, implementations by each backend.
+
+An operation has two derivative registrations made from one set of formulas. ``torch.library.register_autograd`` serves
+``torch.compile`` and ``torch.export``, but has no forward mode and no ``torch.func`` transforms. A ``torch.autograd.Function``
+serves eager mode and ``torch.func``, but does not compile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+LIBRARY = torch.library.Library("wwae", "DEF")
+
+OPERATIONS: list[str] = []
+"""Names of all operations, in the order of their definition."""
+
+
+def define(schema: str, fake: Callable[..., Any]) -> torch._ops.OpOverload:
+    """Define ``wwae::<schema>`` with its fake kernel and return its overload."""
+    name = schema.partition("(")[0]
+    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    torch.library.register_fake(f"wwae::{name}", fake, lib=LIBRARY)
+    OPERATIONS.append(name)
+    return getattr(torch.ops.wwae, name).default
+
+
+class Differentiable(torch.autograd.Function):
+    """An operation with its derivatives: a subclass gives ``setup_context``, ``backward`` and ``jvp``.
+
+    ``tensors`` is the number of leading arguments that are tensors with a batch dimension; the others are constants.
+    """
+
+    operation: ClassVar[torch._ops.OpOverload]
+    tensors: ClassVar[int]
+
+    def __init_subclass__(cls) -> None:
+        cls.forward = staticmethod(cls.operation)
+        cls.vmap = staticmethod(lambda info, in_dims, *arguments: _fold_batch(cls, info, in_dims, arguments))
+        torch.library.register_autograd(cls.operation, cls.backward, setup_context=cls.setup_context, lib=LIBRARY)
+
+    @classmethod
+    def run(cls, *arguments: Any) -> Any:
+        """Call the operation, differentiably where a derivative may be asked for."""
+        if torch.compiler.is_compiling() or not _derivative_wanted(arguments[: cls.tensors]):
+            return cls.operation(*arguments)
+        return cls.apply(*arguments)
+
+
+def _derivative_wanted(tensors: tuple[Tensor, ...]) -> bool:
+    return (
+        (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+        or forward_ad._current_level >= 0
+        or torch._C._are_functorch_transforms_active()
+    )
+
+
+def _fold_batch(function: type[Differentiable], info: Any, in_dims: tuple, arguments: tuple) -> tuple[Any, Any]:
+    """Batching rule: planes are independent, so the mapped dimension becomes a part of the batch dimension."""
+    folded = []
+    for tensor, dim in zip(arguments[: function.tensors], in_dims, strict=False):
+        mapped = tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+        folded.append(mapped.flatten(0, 1))
+    results = function.run(*folded, *arguments[function.tensors :])
+    if isinstance(results, Tensor):
+        return results.unflatten(0, (info.batch_size, -1)), 0
+    return tuple(result.unflatten(0, (info.batch_size, -1)) for result in results), (0,) * len(results)

@@ -1,0 +1,233 @@
+"""Which implementation of an operation runs: what exists here, what is chosen, and why not the others.
+
+``"auto"`` takes for each device the fastest implementation that can run there. :func:`use_backend` and ``WWAE_BACKEND`` force one;
+a forced backend that cannot run raises. The choice is made where PyTorch dispatches ``wwae::<operation>``, so it holds for backward,
+for compiled code and for direct calls of ``torch.ops.wwae`` alike, in all threads of the process.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from wwae import _extension
+from wwae.ops._library import LIBRARY, OPERATIONS
+
+__all__ = ["BACKENDS", "backends", "show_backends", "use_backend"]
+
+BACKENDS = ("reference", "cpu", "triton", "cuda")
+"""Names of the backends: plain PyTorch, and the C++, Triton and CUDA kernels."""
+
+# Fastest first; the reference runs everywhere.
+_PREFERENCE = {"cpu": ("cpu", "reference"), "cuda": ("cuda", "triton", "reference")}
+_PYTHON_PACKAGES = {"reference": "wwae.reference", "triton": "wwae.triton_kernels"}
+_KEYS = {"cpu": "CPU", "cuda": "CUDA"}
+# Operations whose dispatch key the loaded libraries implement, before a fallback or a forced backend is put there.
+_compiled: dict[str, frozenset[str]] = {"cpu": frozenset(), "cuda": frozenset()}
+
+
+def _unavailable(backend: str, operation: str, device: str) -> str | None:
+    """Why ``backend`` can't run ``operation`` on tensors of ``device``, in words; None where it can."""
+    if backend == "reference":
+        return None
+    if backend in ("cpu", "cuda"):
+        if backend != device:
+            return f"the {backend.upper()} kernels take tensors of device '{backend}' only"
+        library = _extension.cpu_library() if backend == "cpu" else _extension.cuda_library()
+        if library.reason is not None:
+            return library.reason
+        return (
+            None
+            if operation in _compiled[backend]
+            else "not in the loaded library, which was built from another version"
+        )
+    for package in ("triton", "wwae.triton_kernels"):
+        if importlib.util.find_spec(package) is None:
+            return f"the package {package} is not installed"
+    if device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+        return "needs a GPU; on the CPU Triton's interpreter runs it when TRITON_INTERPRET=1 is set"
+    return None
+
+
+def _unavailable_here(backend: str, operation: str) -> str | None:
+    """Why ``backend`` can run ``operation`` on no device of this machine; None where it can on some."""
+    if backend in _KEYS:
+        reason = _unavailable(backend, operation, backend)
+        return "built and loaded, but no GPU was found" if reason is None and backend not in _devices() else reason
+    reasons = [_unavailable(backend, operation, device) for device in _devices()]
+    return None if None in reasons else reasons[-1]
+
+
+def _implementation(backend: str, operation: str) -> Callable[..., Any]:
+    module = importlib.import_module(f"{_PYTHON_PACKAGES[backend]}.{operation}")
+    return getattr(module, f"{operation}_{backend}")
+
+
+def _devices() -> tuple[str, ...]:
+    return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
+
+def _automatic(operation: str, device: str) -> str:
+    return next(backend for backend in _PREFERENCE[device] if _unavailable(backend, operation, device) is None)
+
+
+def _refusal(backend: str, operation: str, reason: str) -> Callable[..., Any]:
+    def refuse(*_arguments: Any) -> Any:
+        raise RuntimeError(f"{operation}: backend '{backend}' was forced but cannot run here: {reason}")
+
+    return refuse
+
+
+def _install(library: torch.library.Library, backend: str) -> None:
+    """Put ``backend`` behind every operation and device, or an error where it cannot run."""
+    for operation in OPERATIONS:
+        for device, key in _KEYS.items():
+            reason = _unavailable(backend, operation, device)
+            if reason is not None:
+                library.impl(operation, _refusal(backend, operation, reason), key, allow_override=True)
+            elif backend in _PYTHON_PACKAGES:
+                library.impl(operation, _implementation(backend, operation), key, allow_override=True)
+
+
+def _require_known(backend: str) -> None:
+    if backend not in (*BACKENDS, "auto"):
+        near = difflib.get_close_matches(str(backend), (*BACKENDS, "auto"), n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise ValueError(
+            f"use_backend: expected one of 'auto', 'reference', 'cpu', 'triton', 'cuda', got {backend!r}{hint}"
+        )
+
+
+@contextmanager
+def use_backend(backend: str) -> Iterator[None]:
+    """Force a backend for every operation inside the ``with`` block; ``"auto"`` takes the choice back.
+
+    Args:
+        backend (str): ``"reference"``, ``"cpu"``, ``"triton"``, ``"cuda"`` or ``"auto"``.
+
+    The choice holds for the whole process. Inside, an operation on a device where the backend cannot run raises.
+
+    Raises:
+        ValueError: for an unknown backend.
+        RuntimeError: if the backend can run on no device of this machine; the message says why.
+
+    Example:
+        >>> with wwae.use_backend("reference"):
+        ...     values, switches = wwae.ops.switch_pool2d(torch.randn(1, 1, 4, 4), 2)
+    """
+    _require_known(backend)
+    global _forced
+    outer = _forced
+    if backend != "auto":
+        reason = _unavailable_here(backend, OPERATIONS[0])
+        if reason is not None:
+            raise RuntimeError(f"use_backend: backend '{backend}' cannot run here: {reason}")
+    _force(backend)
+    try:
+        yield
+    finally:
+        _force(outer)
+
+
+_forced = "auto"
+_override: torch.library.Library | None = None
+
+
+def _force(backend: str) -> None:
+    """Exchange what stands in front of the automatic choice."""
+    global _forced, _override
+    if _override is not None:
+        _override._destroy()
+        _override = None
+    _forced = backend
+    if backend != "auto":
+        _override = torch.library.Library("wwae", "IMPL")
+        _install(_override, backend)
+
+
+def backends() -> dict[str, dict[str, Any]]:
+    """What exists here, for each operation.
+
+    Returns:
+        ``{operation: {"reference": None | reason, "cpu": …, "triton": …, "cuda": …, "auto": {device: backend}}}``: None where the
+        backend can run on some device of this machine, else the reason in words; ``"auto"`` names the backend chosen for each
+        device of this machine (the forced one, while one is forced).
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        row: dict[str, Any] = {backend: _unavailable_here(backend, operation) for backend in BACKENDS}
+        row["auto"] = {device: _automatic(operation, device) if _forced == "auto" else _forced for device in _devices()}
+        table[operation] = row
+    return table
+
+
+def show_backends() -> None:
+    """Print :func:`backends` as a table, with the versions and libraries behind it."""
+    table = backends()
+    build = _extension.build_info()
+    cpu, cuda = _extension.cpu_library(), _extension.cuda_library()
+    print(
+        f"wwae {build.get('version', '(not built)')}, torch {torch.__version__}, CUDA of torch: {torch.version.cuda or 'none'}"
+    )
+    print(f"CPU kernels:  {cpu.reason or 'instruction set ' + str(cpu.level)}, {torch.get_num_threads()} threads")
+    print(f"CUDA kernels: {cuda.reason or 'built for compute capabilities ' + str(cuda.level)}")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none found"
+    print(f"GPU: {gpu}")
+    if _forced != "auto":
+        print(f"Forced backend: {_forced}")
+    width = max(map(len, table))
+    print(f"\n{'operation':<{width}}  " + "  ".join(f"{backend:<9}" for backend in BACKENDS) + "  chosen")
+    for operation, row in table.items():
+        marks = "  ".join(f"{'yes' if row[backend] is None else 'no':<9}" for backend in BACKENDS)
+        print(
+            f"{operation:<{width}}  {marks}  " + ", ".join(f"{device}: {name}" for device, name in row["auto"].items())
+        )
+    reasons: dict[str, list[str]] = {}
+    for operation, row in table.items():
+        for backend in BACKENDS:
+            if row[backend] is not None:
+                reasons.setdefault(f"{backend}: {row[backend]}", []).append(operation)
+    if reasons:
+        print("\nWhy not:")
+        for reason, operations in reasons.items():
+            print(f"  {reason}" + ("" if len(operations) == len(table) else f" ({', '.join(operations)})"))
+
+
+def _start() -> None:
+    """Load the libraries, fill the gaps they leave, and obey ``WWAE_BACKEND``."""
+    libraries = {"cpu": _extension.cpu_library(), "cuda": _extension.cuda_library()}
+    for device, library in libraries.items():
+        if library.reason is None:
+            _compiled[device] = frozenset(
+                name
+                for name in OPERATIONS
+                if torch._C._dispatch_has_kernel_for_dispatch_key(f"wwae::{name}", _KEYS[device])
+            )
+    for operation in OPERATIONS:
+        for device, key in _KEYS.items():
+            backend = _automatic(operation, device)
+            if backend in _PYTHON_PACKAGES:
+                LIBRARY.impl(operation, _lazily(backend, operation), key)
+    forced = os.environ.get("WWAE_BACKEND", "auto")
+    _require_known(forced)
+    if forced != "auto":
+        _force(forced)
+
+
+def _lazily(backend: str, operation: str) -> Callable[..., Any]:
+    """The implementation, imported when it is first called: importing Triton takes a second that a CPU user need not wait."""
+
+    def call(*arguments: Any) -> Any:
+        return _implementation(backend, operation)(*arguments)
+
+    return call
+
+
+_start()
