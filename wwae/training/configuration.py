@@ -15,7 +15,7 @@ import difflib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -54,24 +54,16 @@ class DataConfiguration(_Group):
         default=None,
         description="directory that holds the files of the dataset; digits needs none (default: data/DATASET)",
     )
-    labels: int | Literal["all"] = Field(
+    labels: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
         default=100,
         description="labelled training images, the same number of each class, or 'all'; the others are unlabelled",
     )
-    image_size: int = Field(
-        default=32, ge=1, le=1024, description="height and width the images are brought to, in pixels"
-    )
+    image_size: int = Field(default=32, ge=1, le=1024, description="height and width the images are brought to, in pixels")
     validation: int = Field(
         default=0,
         ge=0,
         description="training images held out to choose settings on, their error is reported; 0 holds none out",
     )
-
-    @model_validator(mode="after")
-    def _check_labels(self) -> DataConfiguration:
-        if self.labels != "all" and self.labels < 1:
-            raise ValueError(f"labels must be at least 1 or 'all', got {self.labels}")
-        return self
 
 
 class ModelConfiguration(_Group):
@@ -87,15 +79,9 @@ class ModelConfiguration(_Group):
         description="where the decoder puts a value: known: at the recorded switch; fixed: at one tap of every window; "
         "upsample: at every tap",
     )
-    batch_norm: bool = Field(
-        default=False, description="spatial batch normalisation after each convolution of both pathways"
-    )
-    dropout: float = Field(
-        default=0.0, ge=0.0, lt=1.0, description="probability of dropping an input of each linear layer"
-    )
-    tied: bool = Field(
-        default=False, description="the decoder's convolutions use the transposed weights of the encoder's"
-    )
+    batch_norm: bool = Field(default=False, description="spatial batch normalisation after each convolution of both pathways")
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="probability of dropping an input of each linear layer")
+    tied: bool = Field(default=False, description="the decoder's convolutions use the transposed weights of the encoder's")
 
 
 class LossConfiguration(_Group):
@@ -125,9 +111,7 @@ class LossConfiguration(_Group):
     @model_validator(mode="after")
     def _check_terms(self) -> LossConfiguration:
         if self.mode == "unsupervised" and self.reconstruction == 0 and self.middle == 0:
-            raise ValueError(
-                "mode 'unsupervised' learns from reconstructions, so reconstruction and middle cannot both be 0"
-            )
+            raise ValueError("mode 'unsupervised' learns from reconstructions, so reconstruction and middle cannot both be 0")
         return self
 
 
@@ -141,12 +125,8 @@ class OptimizerConfiguration(_Group):
     schedule: Literal["constant", "cosine", "linear"] = Field(
         default="cosine", description="course of the learning rate over the run; cosine and linear end at 0"
     )
-    labelled_batch_size: int = Field(
-        default=50, ge=1, description="labelled images in a step (none in unsupervised mode)"
-    )
-    unlabelled_batch_size: int = Field(
-        default=100, ge=1, description="unlabelled images in a step (none in supervised mode)"
-    )
+    labelled_batch_size: int = Field(default=50, ge=1, description="labelled images in a step (none in unsupervised mode)")
+    unlabelled_batch_size: int = Field(default=100, ge=1, description="unlabelled images in a step (none in supervised mode)")
 
 
 class RunConfiguration(_Group):
@@ -158,9 +138,7 @@ class RunConfiguration(_Group):
     )
     tensorboard: bool = Field(default=False, description="also write TensorBoard event files to DIR/tensorboard")
     log_every: int = Field(default=50, ge=1, description="steps between two rows of metrics.csv")
-    evaluate_every: int = Field(
-        default=1, ge=1, description="epochs between two measurements of the errors; the end has one, too"
-    )
+    evaluate_every: int = Field(default=1, ge=1, description="epochs between two measurements of the errors; the end has one, too")
     checkpoint_every: int = Field(default=500, ge=1, description="steps between two checkpoints; the end has one, too")
 
 
@@ -178,12 +156,8 @@ class TrainingConfiguration(_Group):
         ge=1,
         description="passes over the unlabelled images (over the labelled ones where only they are used)",
     )
-    seed: int = Field(
-        default=0, ge=0, lt=2**31, description="start of every random number: labelled sets, weights, order, dropout"
-    )
-    rounds: int = Field(
-        default=1, ge=1, description="repetitions, each with a new labelled set; results are averaged over them"
-    )
+    seed: int = Field(default=0, ge=0, lt=2**31, description="start of every random number: labelled sets, weights, order, dropout")
+    rounds: int = Field(default=1, ge=1, description="repetitions, each with a new labelled set; results are averaged over them")
     baseline: bool = Field(
         default=True, description="also train the convnet of the same configuration on the labelled images alone"
     )
@@ -218,7 +192,8 @@ class TrainingConfiguration(_Group):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ConfigurationError("\n".join(_describe(cls, e) for e in error.errors())) from None
+            lines = dict.fromkeys(_describe(cls, each) for each in error.errors())
+            raise ConfigurationError("\n".join(lines)) from None
 
     def updated(self, values: Mapping[str, Any]) -> TrainingConfiguration:
         """Return a copy with some nested values changed, checked like a new one.
@@ -276,16 +251,26 @@ def _describe(model: type[BaseModel], error: Any) -> str:
     """Return one line for a pydantic error: dotted name, rule and value; for an unknown key the nearest known one."""
     keys = [str(part) for part in error["loc"]]
     name = ".".join(keys)
+    names = _option_names(model)
     if error["type"] == "extra_forbidden":
-        known = dict.fromkeys(_option_names(model))
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [
-            k for k in known if k.split(".")[-1] == keys[-1]
-        ]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [k for k in names if k.split(".")[-1] == keys[-1]]
         return f"unknown setting {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
     if error["type"] == "value_error":
         return f"{name + ': ' if name else ''}{error['ctx']['error']}"
-    # A union reports each member as one more part of the name: labels.int, labels.literal['all'].
-    return f"{_known_prefix(model, keys)}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+    # A union names the member that failed as one more key: data.labels.int.
+    while name not in names and "." in name:
+        name = name.rpartition(".")[0]
+    rule = _RULES.get(name) or f"{error['msg'][0].lower()}{error['msg'][1:]}"
+    if error["type"] == "model_type":
+        rule = "expected a group of settings"
+    return f"{name}: {rule}, got {error['input']!r}"
+
+
+# Said in words where pydantic would show a pattern, or one mistake for each member of a union.
+_RULES = {
+    "data.labels": "expected an int of at least 1 or 'all'",
+    "device": "expected auto, cpu, cuda or cuda:INDEX",
+}
 
 
 def _option_names(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -295,11 +280,3 @@ def _option_names(model: type[BaseModel], prefix: str = "") -> list[str]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             names += _option_names(field.annotation, f"{prefix}{key}.")
     return names
-
-
-def _known_prefix(model: type[BaseModel], keys: list[str]) -> str:
-    known = set(_option_names(model))
-    name = ".".join(keys)
-    while name not in known and "." in name:
-        name = name.rpartition(".")[0]
-    return name

@@ -85,9 +85,7 @@ def train(configuration: TrainingConfiguration, load_data: LoadData, command: st
                 seconds += fit.seconds
                 if network == "swwae" and round_number == 1:
                     images = data.test.images[:GALLERY_IMAGES]
-                    reconstruction_gallery(
-                        images, reconstruct(fit.model, images), directory.figures / "reconstructions.png"
-                    )
+                    reconstruction_gallery(images, reconstruct(fit.model, images), directory.figures / "reconstructions.png")
         draw_curves(directory.read_metrics(), configuration.loss.form, directory.figures / "curves.png")
         metrics = _metrics_over_rounds(results)
         summary = {
@@ -117,9 +115,7 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigurationError(
-            f"device: expected one of the {torch.cuda.device_count()} GPUs here, cpu or auto, got {name!r}"
-        )
+        raise ConfigurationError(f"device: expected one of the {torch.cuda.device_count()} GPUs here, cpu or auto, got {name!r}")
     return device
 
 

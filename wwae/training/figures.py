@@ -33,9 +33,7 @@ def draw_curves(rows: Sequence[Mapping[str, str]], form: str, path: Path) -> Non
         form: ``loss.form``, the unit of the reconstruction losses.
         path: file to write; it appears whole or not at all.
     """
-    panels = [
-        (column, title.format(form=form)) for column, title in (*LOSSES, *ERRORS) if any(row[column] for row in rows)
-    ]
+    panels = [(column, title.format(form=form)) for column, title in (*LOSSES, *ERRORS) if any(row[column] for row in rows)]
     figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (column, title) in zip(axes, panels, strict=True):
@@ -79,21 +77,16 @@ def reconstruction_gallery(images: Tensor, reconstructions: Mapping[str, Tensor]
         ValueError: a tensor's shape is not that of the images, there are none, or C is neither 1 nor 3.
     """
     if images.dim() != 4 or len(images) == 0 or images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"reconstruction_gallery: expected images of shape [N, 1 or 3, H, W], got {list(images.shape)}"
-        )
+        raise ValueError(f"reconstruction_gallery: expected images of shape [N, 1 or 3, H, W], got {list(images.shape)}")
     for title, reconstruction in reconstructions.items():
         if reconstruction.shape != images.shape:
             raise ValueError(
-                f"reconstruction_gallery: expected {title} of shape {list(images.shape)}, "
-                f"got {list(reconstruction.shape)}"
+                f"reconstruction_gallery: expected {title} of shape {list(images.shape)}, got {list(reconstruction.shape)}"
             )
     columns = {"original": to_float(images), **reconstructions}
     height, width = images.shape[2:]
     cell = 1.1
-    figure = Figure(
-        figsize=(cell * len(columns) * width / height + 0.5, cell * len(images) + 0.3), layout="constrained"
-    )
+    figure = Figure(figsize=(cell * len(columns) * width / height + 0.5, cell * len(images) + 0.3), layout="constrained")
     axes = figure.subplots(len(images), len(columns), squeeze=False)
     for column, (title, pictures) in enumerate(columns.items()):
         for row, picture in enumerate(pictures.detach().float().cpu().clamp(0, 1)):

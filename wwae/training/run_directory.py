@@ -124,9 +124,7 @@ class RunDirectory:
         directory = cls(Path(path))
         for needed in (directory.config, directory.metrics, directory.checkpoints):
             if not needed.exists():
-                raise RunDirectoryError(
-                    f"run.dir: expected the directory of a run, got {path}, which has no {needed.name}"
-                )
+                raise RunDirectoryError(f"run.dir: expected the directory of a run, got {path}, which has no {needed.name}")
         return directory
 
     def read_configuration(self) -> TrainingConfiguration:

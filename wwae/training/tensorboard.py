@@ -28,9 +28,7 @@ class EventWriter:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
-                raise ConfigurationError(
-                    "run.tensorboard: needs the tensorboard package: pip install tensorboard"
-                ) from None
+                raise ConfigurationError("run.tensorboard: needs the tensorboard package: pip install tensorboard") from None
             self._make = SummaryWriter
 
     def write(self, row: Mapping[str, Any]) -> None:
