@@ -1,0 +1,226 @@
+// Vectors of elements, and the order in which pooling compares them.
+//
+// `element_t<scalar_t>` is what kernels load and store: the number itself for float32 and float64, the raw 16 bits for
+// bfloat16 and float16; comparing those as integers needs no conversion and runs twice as wide. Vectors are the GCC and
+// Clang language extension, so one source serves every instruction set; a vector of one lane is the plain type.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "common/stable.h"
+
+namespace wwae {
+
+#if defined(__AVX512BW__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+template <typename T, int N>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(N * sizeof(T))));
+};
+template <typename T>
+struct VectorOf<T, 1> {
+  using type = T;
+};
+template <typename T, int N>
+using Vector = typename VectorOf<T, N>::type;
+
+// The signed integer as wide as T: the lane of a mask, of a shuffle index and of an offset.
+template <typename T>
+using signed_t = std::conditional_t<
+    sizeof(T) == 8, int64_t,
+    std::conditional_t<sizeof(T) == 4, int32_t, std::conditional_t<sizeof(T) == 2, int16_t, int8_t>>>;
+
+template <int N, typename T>
+Vector<T, N> load(const T* source) {
+  Vector<T, N> lanes;
+  std::memcpy(&lanes, source, sizeof(lanes));
+  return lanes;
+}
+
+template <int N, typename T>
+void store(T* target, Vector<T, N> lanes) {
+  std::memcpy(target, &lanes, sizeof(lanes));
+}
+
+template <int N, typename T>
+Vector<T, N> broadcast(T value) {
+  return Vector<T, N>{} + value;
+}
+
+template <typename to_t, typename from_t, int N>
+Vector<to_t, N> convert(Vector<from_t, N> lanes) {
+  if constexpr (N == 1) {
+    return static_cast<to_t>(lanes);
+  } else {
+    return __builtin_convertvector(lanes, Vector<to_t, N>);
+  }
+}
+
+template <typename T, int N, size_t... lane>
+Vector<T, N> even_lanes(Vector<T, N> low, Vector<T, N> high, std::index_sequence<lane...>) {
+#if __has_builtin(__builtin_shufflevector)
+  return __builtin_shufflevector(low, high, (2 * lane)...);
+#else
+  return __builtin_shuffle(low, high, Vector<signed_t<T>, N>{static_cast<signed_t<T>>(2 * lane)...});
+#endif
+}
+
+template <typename T, int N, size_t... lane>
+Vector<T, N> odd_lanes(Vector<T, N> low, Vector<T, N> high, std::index_sequence<lane...>) {
+#if __has_builtin(__builtin_shufflevector)
+  return __builtin_shufflevector(low, high, (2 * lane + 1)...);
+#else
+  return __builtin_shuffle(low, high, Vector<signed_t<T>, N>{static_cast<signed_t<T>>(2 * lane + 1)...});
+#endif
+}
+
+// Half `half` (0 or 1) of even[0], odd[0], even[1], odd[1], ...
+template <typename T, int N, int half, size_t... lane>
+Vector<T, N> interleave(Vector<T, N> even, Vector<T, N> odd, std::index_sequence<lane...>) {
+#if __has_builtin(__builtin_shufflevector)
+  return __builtin_shufflevector(even, odd, ((half * N + lane) / 2 + lane % 2 * N)...);
+#else
+  return __builtin_shuffle(even, odd,
+                           Vector<signed_t<T>, N>{static_cast<signed_t<T>>((half * N + lane) / 2 + lane % 2 * N)...});
+#endif
+}
+
+// source[0], source[2], ...; reads 2 N elements.
+template <int N, typename T>
+Vector<T, N> load_even(const T* source) {
+  if constexpr (N == 1) {
+    return *source;
+  } else {
+    return even_lanes<T, N>(load<N>(source), load<N>(source + N), std::make_index_sequence<N>{});
+  }
+}
+
+// source[1], source[3], ...; reads source[1] to source[2 N - 1] and the element before them.
+template <int N, typename T>
+Vector<T, N> load_odd(const T* source) {
+  if constexpr (N == 1) {
+    return source[1];
+  } else {
+    return odd_lanes<T, N>(load<N>(source), load<N>(source + N), std::make_index_sequence<N>{});
+  }
+}
+
+// source[0], source[stride], ...
+template <int N, typename T>
+Vector<T, N> load_strided(const T* source, int64_t stride) {
+  if constexpr (N == 1) {
+    return *source;
+  } else {
+    Vector<T, N> lanes;
+    for (int i = 0; i < N; ++i) lanes[i] = source[i * stride];
+    return lanes;
+  }
+}
+
+// even[0], odd[0], even[1], odd[1], ...; writes 2 N elements.
+template <int N, typename T>
+void store_interleaved(T* target, Vector<T, N> even, Vector<T, N> odd) {
+  if constexpr (N == 1) {
+    target[0] = even;
+    target[1] = odd;
+  } else {
+    store<N>(target, interleave<T, N, 0>(even, odd, std::make_index_sequence<N>{}));
+    store<N>(target + N, interleave<T, N, 1>(even, odd, std::make_index_sequence<N>{}));
+  }
+}
+
+// Runs `body(width, i)` over chunks [i, i + width) that cover [0, n), `width` being an integral constant. The last
+// chunk is moved back onto elements that are already done, so `body` must give the same result when it meets them
+// again; only rows shorter than four elements go one by one. `widest` is a power of two.
+template <int widest, typename Body>
+void for_chunks(int64_t n, const Body& body) {
+  if constexpr (widest > 1 && widest < 4) {
+    for_chunks<1>(n, body);
+  } else if constexpr (widest > 1) {
+    if (n < widest) return for_chunks<widest / 2>(n, body);
+    int64_t i = 0;
+    for (; i + widest <= n; i += widest) body(std::integral_constant<int, widest>{}, i);
+    if (i < n) body(std::integral_constant<int, widest>{}, n - widest);
+  } else {
+    for (int64_t i = 0; i < n; ++i) body(std::integral_constant<int, 1>{}, i);
+  }
+}
+
+// The order of pooling. All functions take one element or a vector of them and give a truth value or a mask.
+template <typename scalar_t>
+struct Element {
+  using type = scalar_t;
+  static constexpr type kLowest = -std::numeric_limits<type>::infinity();
+
+  static auto is_nan(auto x) { return x != x; }
+  static auto greater(auto x, auto best) { return x > best; }  // false where either is NaN
+  static auto same(auto x, auto best) { return x == best; }  // false where either is NaN
+
+  // True where x, met after best in raster order, takes its place.
+  static auto beats(auto x, auto best) { return greater(x, best) | is_nan(x); }
+};
+
+// 16-bit floating formats, all of which are sign and magnitude; kInfinity is the magnitude of their infinity.
+template <int16_t kInfinity>
+struct BitsElement {
+  using type = uint16_t;
+  static constexpr type kLowest = 0x8000 | kInfinity;
+  static constexpr int16_t kNanKey = 0x7fff;
+
+  static auto is_nan(auto x) { return as_signed(x & 0x7fff) > kInfinity; }
+  static auto greater(auto x, auto best) { return (key(x) > key(best)) & !is_nan(x); }
+  static auto same(auto x, auto best) { return (key(x) == key(best)) & !is_nan(x); }
+
+  static auto beats(auto x, auto best) {
+    const auto best_key = key(best);
+    return key(x) > (best_key == kNanKey ? best_key - 1 : best_key);
+  }
+
+ private:
+  // Monotone in the number, as two's complement: -0 and +0 share the key 0, every NaN has the greatest one.
+  static auto key(auto x) {
+    const auto sign = as_signed(as_signed(x) >> 15);  // 0 or -1
+    const auto magnitude = as_signed(x & 0x7fff);
+    const auto number = as_signed((magnitude ^ sign) - sign);
+    return magnitude > kInfinity ? number - number + kNanKey : number;
+  }
+
+  static auto as_signed(auto x) {
+    if constexpr (std::is_integral_v<decltype(x)>) {
+      return static_cast<int16_t>(x);
+    } else {
+      typedef int16_t lanes __attribute__((vector_size(sizeof(x))));
+      return (lanes)x;
+    }
+  }
+};
+template <>
+struct Element<BFloat16> : BitsElement<0x7f80> {};
+template <>
+struct Element<Half> : BitsElement<0x7c00> {};
+
+template <typename scalar_t>
+using element_t = typename Element<scalar_t>::type;
+
+// Pointers to the elements of a tensor.
+template <typename scalar_t>
+const element_t<scalar_t>* elements(const Tensor& tensor) {
+  return static_cast<const element_t<scalar_t>*>(tensor.const_data_ptr());
+}
+template <typename scalar_t>
+element_t<scalar_t>* mutable_elements(const Tensor& tensor) {
+  return static_cast<element_t<scalar_t>*>(tensor.mutable_data_ptr());
+}
+
+}  // namespace wwae
