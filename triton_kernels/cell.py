@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .tile import Window, element_address
+from .tile import Window, element_address, pair_addresses
 
 # A cell's pixels are written by unrolled stores; a larger cell is left to the kernels that work pixel by pixel.
 MAX_CELL = 16
@@ -22,30 +22,30 @@ def cell_grid(height: int, width: int, window: Window) -> tuple[int, int]:
 @triton.jit
 def value_at(value, offset, i, j, window: tl.constexpr):
     """What pixel (i, j) of the cell holds: the value if the offset names that pixel's tap, else 0."""
-    r = i // window.dilation_height
-    c = j // window.dilation_width
-    if i % window.dilation_height == 0 and j % window.dilation_width == 0:
-        if r < window.kernel_height and c < window.kernel_width:
-            return tl.where(offset == r * window.kernel_width + c, value, 0.0).to(value.dtype)
-        else:
-            return tl.zeros_like(value)
-    else:
-        return tl.zeros_like(value)
+    TAP: tl.constexpr = window.tap_at(i, j)
+    return tl.where(offset == TAP, value, 0.0).to(value.dtype) if TAP >= 0 else tl.zeros_like(value)
 
 
 @triton.jit
 def store_cell(
-    output, value, offset, image, oh, ow, channel, inside, rows, height, width, channels, window: tl.constexpr,
-    tiling: tl.constexpr,
+    output, value, offset, image, oh, ow, channel, inside, rows, cells_height, cells_width, height, width, channels,
+    window: tl.constexpr, tiling: tl.constexpr,
 ):  # fmt: skip
     """Write all pixels of cell (oh, ow) that lie on the output; offset -1 names none of them."""
-    CELL: tl.constexpr = window.cell
+    STRIDE_HEIGHT: tl.constexpr = window.stride_height
     STRIDE_WIDTH: tl.constexpr = window.stride_width
-    for pixel in tl.static_range(CELL):
-        i = pixel // STRIDE_WIDTH
-        j = pixel % STRIDE_WIDTH
-        h = oh * window.stride_height - window.padding_height + i
-        w = ow * window.stride_width - window.padding_width + j
-        real = inside & (h >= 0) & (h < height) & (w >= 0) & (w < width)
-        address = element_address(image, h, w, channel, height, width, channels)
-        tl.store(output + address, value_at(value, offset, i, j, window), mask=real)
+    if tiling.paired(window):
+        rows_inside = image * cells_height + oh < rows
+        for i in tl.static_range(STRIDE_HEIGHT):
+            h = oh * STRIDE_HEIGHT - window.padding_height + i
+            addresses, real = pair_addresses(image, h, rows_inside, cells_width, height, width, tiling)
+            pairs = tl.join(value_at(value, offset, i, 0, window), value_at(value, offset, i, 1, window))
+            tl.store(output + addresses, tl.reshape(pairs, [tiling.rows, tiling.columns * 2]), mask=real)
+    else:
+        for i in tl.static_range(STRIDE_HEIGHT):
+            for j in tl.static_range(STRIDE_WIDTH):
+                h = oh * STRIDE_HEIGHT - window.padding_height + i
+                w = ow * STRIDE_WIDTH - window.padding_width + j
+                real = inside & (h >= 0) & (h < height) & (w >= 0) & (w < width)
+                address = element_address(image, h, w, channel, height, width, channels)
+                tl.store(output + address, value_at(value, offset, i, j, window), mask=real)

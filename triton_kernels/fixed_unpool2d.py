@@ -39,10 +39,11 @@ def fixed_unpool2d_cells_kernel(
     # (image, oh, ow, channel) is a cell; those past the end of x are zero
     image, oh, ow, channel, inside = tile_elements(rows, cells_height, cells_width, channels, tiling)
     held = inside & (oh < out_height) & (ow < out_width)
-    value = tl.load(
-        x + element_address(image, oh, ow, channel, out_height, out_width, channels), mask=held, other=0.0
-    )
-    store_cell(output, value, position, image, oh, ow, channel, inside, rows, height, width, channels, window, tiling)
+    value = tl.load(x + element_address(image, oh, ow, channel, out_height, out_width, channels), mask=held, other=0.0)
+    store_cell(
+        output, value, position, image, oh, ow, channel, inside, rows, cells_height, cells_width, height, width,
+        channels, window, tiling,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -66,15 +67,11 @@ def fixed_unpool2d_pixels_kernel(
     ow = w // window.stride_width
     held = inside & (h % window.stride_height == row) & (w % window.stride_width == column)
     held &= (oh < out_height) & (ow < out_width)
-    value = tl.load(
-        x + element_address(image, oh, ow, channel, out_height, out_width, channels), mask=held, other=0.0
-    )
+    value = tl.load(x + element_address(image, oh, ow, channel, out_height, out_width, channels), mask=held, other=0.0)
     tl.store(output + element_address(image, h, w, channel, height, width, channels), value, mask=inside)
 
 
-def fixed_unpool2d_triton(
-    x: Tensor, stride: Sequence[int], position: Sequence[int], output_size: Sequence[int]
-) -> Tensor:
+def fixed_unpool2d_triton(x: Tensor, stride: Sequence[int], position: Sequence[int], output_size: Sequence[int]) -> Tensor:
     """The unpooled map; `wwae::fixed_unpool2d` on the Triton backend."""
     channels_last = is_channels_last(x)
     layout = memory_format(channels_last)
@@ -89,7 +86,7 @@ def fixed_unpool2d_triton(
     with torch.cuda.device_of(x):
         if window.cell <= MAX_CELL:
             cells = cell_grid(height, width, window)
-            grid, rows, inner, tiling = tile_map(batch, channels, *cells, channels_last)
+            grid, rows, inner, tiling = tile_map(batch, channels, *cells, channels_last, line=width)
             fixed_unpool2d_cells_kernel[grid](
                 x, output, rows, *cells, inner, height, width, out_height, out_width,
                 position[0] * stride[1] + position[1], window, tiling, num_warps=WARPS,

@@ -44,7 +44,9 @@ def max_pool2d_fwd_kernel(
 ):
     # (image, oh, ow, channel) is an element of the pooled map
     image, oh, ow, channel, inside = tile_elements(rows, out_height, out_width, channels, tiling)
-    best, offset = window_maximum(x, image, channel, oh, ow, height, width, channels, inside, window)
+    best, offset = window_maximum(
+        x, image, channel, oh, ow, rows, height, width, out_height, out_width, channels, inside, window, tiling
+    )
     windowless = offset < 0
     offset = tl.maximum(offset, 0)
     h0 = oh * window.stride_height - window.padding_height
@@ -54,9 +56,7 @@ def max_pool2d_fwd_kernel(
         first_tap(h0, window.dilation_height),
         h0 + offset // window.kernel_width * window.dilation_height,
     )
-    w = tl.where(
-        windowless, first_tap(w0, window.dilation_width), w0 + offset % window.kernel_width * window.dilation_width
-    )
+    w = tl.where(windowless, first_tap(w0, window.dilation_width), w0 + offset % window.kernel_width * window.dilation_width)
     address = element_address(image, oh, ow, channel, out_height, out_width, channels)
     tl.store(values + address, best.to(values.dtype.element_ty), mask=inside)
     tl.store(indices + address, h.to(tl.int64) * width + w, mask=inside)
@@ -84,7 +84,7 @@ def max_pool2d_triton(
     offsets = torch.empty(size, dtype=offset_dtype(window.taps), device=x.device, memory_format=layout)
     if values.numel() == 0:
         return values, indices, offsets
-    grid, rows, inner, tiling = tile_map(*size, channels_last)
+    grid, rows, inner, tiling = tile_map(*size, channels_last, line=width)
     with torch.cuda.device_of(x):
         max_pool2d_fwd_kernel[grid](
             x, values, indices, offsets, rows, inner, height, width, out_height, out_width, window, tiling,

@@ -41,7 +41,9 @@ def switch_pool2d_fwd_kernel(
 ):
     # (image, oh, ow, channel) is an element of the pooled map
     image, oh, ow, channel, inside = tile_elements(rows, out_height, out_width, channels, tiling)
-    best, offset = window_maximum(x, image, channel, oh, ow, height, width, channels, inside, window)
+    best, offset = window_maximum(
+        x, image, channel, oh, ow, rows, height, width, out_height, out_width, channels, inside, window, tiling
+    )
     address = element_address(image, oh, ow, channel, out_height, out_width, channels)
     tl.store(values + address, best.to(values.dtype.element_ty), mask=inside)
     tl.store(offsets + address, tl.maximum(offset, 0).to(offsets.dtype.element_ty), mask=inside)
@@ -67,7 +69,7 @@ def switch_pool2d_triton(
     offsets = torch.empty(size, dtype=offset_dtype(window.taps), device=x.device, memory_format=layout)
     if values.numel() == 0:
         return values, offsets
-    grid, rows, inner, tiling = tile_map(*size, channels_last)
+    grid, rows, inner, tiling = tile_map(*size, channels_last, line=width)
     with torch.cuda.device_of(x):
         switch_pool2d_fwd_kernel[grid](
             x, values, offsets, rows, inner, height, width, out_height, out_width, window, tiling, num_warps=WARPS

@@ -53,16 +53,17 @@ def switch_unpool2d_cells_kernel(
     address = element_address(image, oh, ow, channel, out_height, out_width, channels)
     value = tl.load(x + address, mask=held, other=0.0)
     offset = tl.where(held, tl.load(offsets + address, mask=held, other=0).to(tl.int32), -1)
-    store_cell(output, value, offset, image, oh, ow, channel, inside, rows, height, width, channels, window, tiling)
+    store_cell(
+        output, value, offset, image, oh, ow, channel, inside, rows, cells_height, cells_width, height, width,
+        channels, window, tiling,
+    )  # fmt: skip
 
 
 @triton.jit
 def add_claim(x, offsets, total, hits, image, h, w, channel, i, j, out_height, out_width, channels, inside,
               window: tl.constexpr, overlap: tl.constexpr):  # fmt: skip
     """Candidate window (i, j) of pixel (h, w) replaces the value so far ("last") or adds to it."""
-    address, claim = claiming_window(
-        offsets, image, h, w, channel, i, j, out_height, out_width, channels, inside, window
-    )
+    address, claim = claiming_window(offsets, image, h, w, channel, i, j, out_height, out_width, channels, inside, window)
     value = tl.load(x + address, mask=claim, other=0.0).to(total.dtype)
     total = tl.where(claim, value, total) if overlap == "last" else total + value
     return total, hits + claim.to(tl.int32)
@@ -132,7 +133,7 @@ def switch_unpool2d_triton(
     with torch.cuda.device_of(x):
         if window.disjoint and window.cell <= MAX_CELL:
             cells = cell_grid(height, width, window)
-            grid, rows, inner, tiling = tile_map(batch, channels, *cells, channels_last)
+            grid, rows, inner, tiling = tile_map(batch, channels, *cells, channels_last, line=width)
             switch_unpool2d_cells_kernel[grid](
                 x, offsets, output, rows, *cells, inner, height, width, out_height, out_width, window, tiling,
                 num_warps=WARPS,

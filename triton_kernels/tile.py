@@ -40,6 +40,15 @@ class Tiling:
     rows: int
     columns: int
     wide_rows: bool
+    alignment: int
+
+    def paired(self, window: Window) -> bool:
+        """The two columns of a window lie side by side in a line, and so do those of its neighbours.
+
+        Then a line is read and written whole, in vectors, and split into its even and odd columns in registers.
+        """
+        columns = window.kernel_width, window.stride_width, window.padding_width, window.dilation_width
+        return not self.channels_last and columns == (2, 2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,7 @@ class Window:
     dilation_width: int
 
     @staticmethod
-    def of(
-        kernel_size: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-    ) -> Window:
+    def of(kernel_size: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> Window:
         return Window(*(int(size) for pair in (kernel_size, stride, padding, dilation) for size in pair))
 
     @property
@@ -91,6 +98,13 @@ class Window:
         """No pixel lies in two windows."""
         return self.claimants == 1
 
+    def tap_at(self, i: int, j: int) -> int:
+        """Offset of the tap that stands i pixels below and j right of a window's first, or -1."""
+        r, below = divmod(i, self.dilation_height)
+        c, right = divmod(j, self.dilation_width)
+        held = below == 0 and right == 0 and r < self.kernel_height and c < self.kernel_width
+        return r * self.kernel_width + c if held else -1
+
     @property
     def cell(self) -> int:
         """Pixels of the stride-sized cell that a window of a disjoint geometry has to itself."""
@@ -107,9 +121,12 @@ def memory_format(channels_last: bool) -> torch.memory_format:
 
 
 def tile_map(
-    batch: int, channels: int, height: int, width: int, channels_last: bool
+    batch: int, channels: int, height: int, width: int, channels_last: bool, line: int = 1
 ) -> tuple[tuple[int], int, int, Tiling]:
-    """Divide a map: (grid, rows of the map, channels of the kernel, tile shape)."""
+    """Divide a map: (grid, rows of the map, channels of the kernel, tile shape).
+
+    line is the width of the other map of the kernel, of which paired tiles access whole lines.
+    """
     if channels_last:
         rows, columns = batch * height * width, channels
     else:
@@ -119,18 +136,15 @@ def tile_map(
     programs = triton.cdiv(rows, tile_rows) * triton.cdiv(columns, tile_columns)
     # The last tile counts past the end of the map, so it too must stay below 2^31.
     wide_rows = rows + tile_rows >= 2**31
-    return (programs,), rows, channels, Tiling(channels_last, tile_rows, tile_columns, wide_rows)
-
-
-def largest_alignment(size: int) -> int:
-    """The largest power of two, at most 16, that divides size: see `aligned`."""
-    return min(size & -size, 16)
+    # The largest power of two that divides a line; 16 elements are enough for any vector.
+    alignment = min(line & -line, 16)
+    return (programs,), rows, channels, Tiling(channels_last, tile_rows, tile_columns, wide_rows, alignment)
 
 
 @triton.jit
-def aligned(size, ALIGNMENT: tl.constexpr):
-    """size, a multiple of ALIGNMENT, written so that the compiler sees it and may use vector accesses."""
-    return size // ALIGNMENT * ALIGNMENT
+def tile_column(columns, tiling: tl.constexpr):
+    """Number of this program's tile among those that lie side by side."""
+    return tl.program_id(0) % tl.cdiv(columns, tiling.columns)
 
 
 @triton.jit
@@ -142,9 +156,8 @@ def tile_elements(rows, height, width, channels, tiling: tl.constexpr):
     ROWS: tl.constexpr = tiling.rows
     COLUMNS: tl.constexpr = tiling.columns
     columns = channels if tiling.channels_last else width
-    column_tiles = tl.cdiv(columns, COLUMNS)
-    row_tile = tl.program_id(0) // column_tiles
-    column = (tl.program_id(0) % column_tiles) * COLUMNS + tl.arange(0, COLUMNS)[None, :]  # [1, COLUMNS]
+    row_tile = tl.program_id(0) // tl.cdiv(columns, COLUMNS)
+    column = tile_column(columns, tiling) * COLUMNS + tl.arange(0, COLUMNS)[None, :]  # [1, COLUMNS]
     if tiling.wide_rows:
         row_tile = row_tile.to(tl.int64)
     row = row_tile * ROWS + tl.arange(0, ROWS)[:, None]  # [ROWS, 1]
@@ -164,3 +177,18 @@ def tile_elements(rows, height, width, channels, tiling: tl.constexpr):
 def element_address(image, h, w, channel, height, width, channels):
     """Position of (image, h, w, channel) in a map, in elements, 64-bit."""
     return ((image.to(tl.int64) * height + h) * width + w) * channels + channel
+
+
+@triton.jit
+def pair_addresses(image, h, rows_inside, columns, height, width, tiling: tl.constexpr):
+    """Positions of pixels 2 * w and 2 * w + 1 of line h, for every column w of a contiguous tile, and which are real.
+
+    Both are [ROWS, 2 * COLUMNS], neighbours in memory along the columns. rows_inside, image and h are [ROWS, 1].
+    """
+    PAIRS: tl.constexpr = tiling.columns * 2
+    ALIGNMENT: tl.constexpr = tiling.alignment
+    w = tile_column(columns, tiling) * PAIRS + tl.arange(0, PAIRS)[None, :]
+    # Written as a multiple of its alignment, the line's length lets the compiler use vector accesses.
+    line = width // ALIGNMENT * ALIGNMENT
+    real = rows_inside & (h >= 0) & (h < height) & (w < line)
+    return (image.to(tl.int64) * height + h) * line + w, real

@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .tile import Window, element_address
+from .tile import Window, element_address, pair_addresses
 
 
 def offset_dtype(taps: int) -> torch.dtype:
@@ -35,30 +35,35 @@ def pooled_size(height: int, width: int, window: Window, ceil_mode: bool) -> tup
             window.dilation_height,
             ceil_mode,
         ),
-        pooled_length(
-            width, window.kernel_width, window.stride_width, window.padding_width, window.dilation_width, ceil_mode
-        ),
+        pooled_length(width, window.kernel_width, window.stride_width, window.padding_width, window.dilation_width, ceil_mode),
     )
 
 
 @triton.jit
-def take_tap(x, image, channel, h0, w0, r, c, height, width, channels, inside, best, offset, window: tl.constexpr):
-    """Compare tap (r, c) with the best so far: a larger number, any NaN and the first real tap replace it."""
-    h = h0 + r * window.dilation_height
-    w = w0 + c * window.dilation_width
-    real = (h >= 0) & (h < height) & (w >= 0) & (w < width)
-    address = element_address(image, h, w, channel, height, width, channels)
-    value = tl.load(x + address, mask=inside & real, other=0.0).to(best.dtype)
+def take_tap(value, real, tap, best, offset):
+    """Compare a tap with the best so far: a larger number, any NaN and the first real tap replace it."""
+    value = value.to(best.dtype)
     better = real & ((value > best) | (value != value) | (offset < 0))
-    return tl.where(better, value, best), tl.where(better, r * window.kernel_width + c, offset)
+    return tl.where(better, value, best), tl.where(better, tap, offset)
 
 
 @triton.jit
-def window_maximum(x, image, channel, oh, ow, height, width, channels, inside, window: tl.constexpr):
+def load_tap(x, image, channel, h, w, height, width, channels, inside):
+    """Pixel (h, w) and whether it is real."""
+    real = inside & (h >= 0) & (h < height) & (w >= 0) & (w < width)
+    return tl.load(x + element_address(image, h, w, channel, height, width, channels), mask=real, other=0.0), real
+
+
+@triton.jit
+def window_maximum(
+    x, image, channel, oh, ow, rows, height, width, out_height, out_width, channels, inside, window: tl.constexpr,
+    tiling: tl.constexpr,
+):  # fmt: skip
     """The maximum of window (oh, ow) and its offset; -inf and -1 where no tap is real.
 
     16-bit floats are compared as float32, which holds them exactly.
     """
+    KERNEL_HEIGHT: tl.constexpr = window.kernel_height
     KERNEL_WIDTH: tl.constexpr = window.kernel_width
     TAPS: tl.constexpr = window.taps
     h0 = oh * window.stride_height - window.padding_height
@@ -66,20 +71,28 @@ def window_maximum(x, image, channel, oh, ow, height, width, channels, inside, w
     accumulator: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     best = tl.full(inside.shape, float("-inf"), accumulator)
     offset = tl.full(inside.shape, -1, tl.int32)
-    if window.unrolled:
+    if tiling.paired(window) and window.unrolled:
+        rows_inside = image * out_height + oh < rows
+        for r in tl.static_range(KERNEL_HEIGHT):
+            h = h0 + r * window.dilation_height
+            addresses, real = pair_addresses(image, h, rows_inside, out_width, height, width, tiling)
+            pairs = tl.load(x + addresses, mask=real, other=0.0)
+            left, right = tl.split(tl.reshape(pairs, [tiling.rows, tiling.columns, 2]))
+            line_real = inside & (h >= 0) & (h < height)
+            best, offset = take_tap(left, line_real & (w0 < width), r * 2, best, offset)
+            best, offset = take_tap(right, line_real & (w0 + 1 < width), r * 2 + 1, best, offset)
+    elif window.unrolled:
         for tap in tl.static_range(TAPS):
-            r = tap // KERNEL_WIDTH
-            c = tap % KERNEL_WIDTH
-            best, offset = take_tap(
-                x, image, channel, h0, w0, r, c, height, width, channels, inside, best, offset, window
-            )
+            h = h0 + tap // KERNEL_WIDTH * window.dilation_height
+            w = w0 + tap % KERNEL_WIDTH * window.dilation_width
+            value, real = load_tap(x, image, channel, h, w, height, width, channels, inside)
+            best, offset = take_tap(value, real, tap, best, offset)
     else:
         for tap in range(TAPS):
-            r = tap // KERNEL_WIDTH
-            c = tap % KERNEL_WIDTH
-            best, offset = take_tap(
-                x, image, channel, h0, w0, r, c, height, width, channels, inside, best, offset, window
-            )
+            h = h0 + tap // KERNEL_WIDTH * window.dilation_height
+            w = w0 + tap % KERNEL_WIDTH * window.dilation_width
+            value, real = load_tap(x, image, channel, h, w, height, width, channels, inside)
+            best, offset = take_tap(value, real, tap, best, offset)
     return best, offset
 
 
@@ -106,7 +119,4 @@ def claiming_window(offsets, image, h, w, channel, i, j, out_height, out_width, 
 @triton.jit
 def divide(total, hits):
     """total / hits rounded to nearest; the plain `/` of float32 is an approximation on the GPU."""
-    if total.dtype == tl.float64:
-        return total / hits.to(tl.float64)
-    else:
-        return tl.div_rn(total, hits.to(tl.float32))
+    return total / hits.to(tl.float64) if total.dtype == tl.float64 else tl.div_rn(total, hits.to(tl.float32))

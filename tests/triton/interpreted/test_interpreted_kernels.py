@@ -1,0 +1,50 @@
+"""Every Triton kernel, run by the interpreter, equals the reference bit for bit."""
+
+import kernel_cases
+import pytest
+import torch
+from kernel_cases import CASES, DTYPES, Case
+
+from wwae import triton_kernels
+
+# Every dtype for two geometries, float32 and bfloat16 by turns for the others.
+EVERY_DTYPE = ("2x2 odd ceil", "3x3 stride 2 padding ceil")
+
+
+def parameters(names: list[str]) -> list:
+    return [
+        pytest.param(CASES[name], dtype, channels_last, id=f"{name}-{dtype}-{'channels_last' * channels_last}")
+        for number, name in enumerate(names)
+        for channels_last in (False, True)
+        for dtype in (DTYPES if name in EVERY_DTYPE else (DTYPES[0 if number % 2 else 2],))
+    ]
+
+
+every_case = pytest.mark.parametrize(("case", "dtype", "channels_last"), parameters(list(CASES)))
+overlapping_case = pytest.mark.parametrize(
+    ("case", "dtype", "channels_last"), parameters([name for name in CASES if CASES[name].overlapping])
+)
+
+
+@pytest.mark.parametrize("stem", ["switch_pool2d", "max_pool2d", "fixed_unpool2d", "max_unpool2d", "max_gather2d"])
+@every_case
+def test_equals_reference(stem: str, case: Case, dtype: torch.dtype, channels_last: bool):
+    check = getattr(kernel_cases, f"check_{stem}")
+    check(getattr(triton_kernels, f"{stem}_triton"), case, dtype, channels_last)
+
+
+@pytest.mark.parametrize("corrupt", [False, True])
+@pytest.mark.parametrize("stem", ["switch_unpool2d", "switch_gather2d"])
+@every_case
+def test_last_switch_wins(stem: str, case: Case, dtype: torch.dtype, channels_last: bool, corrupt: bool):
+    check = getattr(kernel_cases, f"check_{stem}")
+    check(getattr(triton_kernels, f"{stem}_triton"), case, dtype, channels_last, "last", corrupt)
+
+
+@pytest.mark.parametrize("overlap", ["sum", "mean"])
+@pytest.mark.parametrize("stem", ["switch_unpool2d", "switch_gather2d"])
+@overlapping_case
+def test_switches_add(stem: str, case: Case, dtype: torch.dtype, channels_last: bool, overlap: str):
+    check = getattr(kernel_cases, f"check_{stem}")
+    for corrupt in (False, True):
+        check(getattr(triton_kernels, f"{stem}_triton"), case, dtype, channels_last, overlap, corrupt)
