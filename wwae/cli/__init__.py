@@ -1,0 +1,5 @@
+"""The ``wwae`` command."""
+
+from wwae.cli.command import main
+
+__all__ = ["main"]
