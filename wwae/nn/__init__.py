@@ -1,0 +1,9 @@
+"""Modules of the pooling operations: PyTorch's ``MaxPool2d`` and ``MaxUnpool2d``, and those that hand on compact switches."""
+
+from wwae.nn.fixed_unpool2d import FixedUnpool2d
+from wwae.nn.max_pool2d import MaxPool2d
+from wwae.nn.max_unpool2d import MaxUnpool2d
+from wwae.nn.switch_pool2d import SwitchPool2d
+from wwae.nn.switch_unpool2d import SwitchUnpool2d
+
+__all__ = ["FixedUnpool2d", "MaxPool2d", "MaxUnpool2d", "SwitchPool2d", "SwitchUnpool2d"]
