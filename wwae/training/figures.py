@@ -92,7 +92,7 @@ def reconstruction_gallery(images: Tensor, reconstructions: Mapping[str, Tensor]
         for row, picture in enumerate(pictures.detach().float().cpu().clamp(0, 1)):
             axis = axes[row, column]
             # imshow takes grey pictures as (H, W) and coloured ones as (H, W, 3).
-            axis.imshow(picture.permute(1, 2, 0).squeeze(2), cmap="gray", vmin=0, vmax=1)
+            axis.imshow(picture.permute(1, 2, 0).squeeze(2).numpy(), cmap="gray", vmin=0, vmax=1)
             axis.set_xticks([])
             axis.set_yticks([])
             if row == 0:

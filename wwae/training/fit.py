@@ -76,6 +76,8 @@ class Fit:
         counted = self.unlabelled_batches or self.labelled_batches
         if counted is None:
             raise ConfigurationError(f"data: no images to learn from in {configuration.loss.mode} mode")
+        if self.labelled_batches is None and configuration.loss.mode != "unsupervised":
+            raise ConfigurationError(f"data: no labelled images to learn from in {configuration.loss.mode} mode")
         self.steps_per_epoch = counted.steps_per_epoch
         self.steps = self.steps_per_epoch * configuration.epochs
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
+
 from wwae.models import SWWAE
 from wwae.training.checkpoints import CheckpointError, load_checkpoint
 from wwae.training.configuration import ConfigurationError, TrainingConfiguration
@@ -43,7 +45,7 @@ def check_classes(model: SWWAE, configuration: TrainingConfiguration, data: Trai
             f"model.architecture: expected fc layers to learn labels with, got {configuration.model.architecture!r}; "
             "add one or use loss.mode 'unsupervised'"
         )
-    needed = 1 + max(int(split.labels.max()) for split in (data.labelled, data.test))
+    needed = 1 + int(torch.cat([data.labelled.labels, data.test.labels]).max())
     if needed > model.classes:
         raise ConfigurationError(
             f"model.architecture: expected a last layer of at least {needed}fc for the classes of this dataset, "
