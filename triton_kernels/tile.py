@@ -45,10 +45,11 @@ class Tiling:
     def paired(self, window: Window) -> bool:
         """The two columns of a window lie side by side in a line, and so do those of its neighbours.
 
-        Then a line is read and written whole, in vectors, and split into its even and odd columns in registers.
+        Then a line is read and written whole, in vectors, and split into its even and odd columns in registers. A line
+        of odd length allows no vectors.
         """
         columns = window.kernel_width, window.stride_width, window.padding_width, window.dilation_width
-        return not self.channels_last and columns == (2, 2, 0, 1)
+        return not self.channels_last and columns == (2, 2, 0, 1) and self.alignment > 1
 
 
 @dataclass(frozen=True)
