@@ -1,0 +1,66 @@
+"""Options of the suite, and what happens to its rows: printed at the end and merged into the results file of the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch._functorch.config
+
+from benchmarks import results
+from benchmarks.cases import Setting, cases, quick_cases, settings
+from benchmarks.measure import Operation, prepare, time_call
+from benchmarks.table import plain, table
+
+_ROWS = pytest.StashKey[list[results.Row]]()
+_BATCH = {"cpu": 4, "cuda": 64}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("wwae benchmarks")
+    group.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="where to measure (default: cpu)")
+    group.addoption("--quick", action="store_true", help="maps of a few kilobytes, to try the suite; written only with --results")
+    group.addoption("--results", type=Path, help="file to merge the rows into (default: benchmarks/results/<machine>.json)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_ROWS] = []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = quick_cases() if metafunc.config.getoption("quick") else cases(_BATCH[metafunc.config.getoption("device")])
+    metafunc.parametrize("setting", list(settings(chosen, metafunc.module.OPERATION.dtypes)), ids=str)
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest, setting: Setting):
+    """Measure an operation in the setting of this test and keep the row."""
+
+    def run(operation: Operation) -> None:
+        device = request.config.getoption("device")
+        # Timing backward alone runs it many times over one graph, which buffers given away by the first run would not survive.
+        with torch._functorch.config.patch(donated_buffer=False):
+            function, kept = prepare(operation, setting, device)
+            times = time_call(request, function, device)
+        request.config.stash[_ROWS].append(results.make_row(operation, setting, times, kept))
+
+    return run
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config, rows = session.config, session.config.stash[_ROWS]
+    path = config.getoption("results")
+    if path is None and not config.getoption("quick"):
+        path = results.default_path(config.getoption("device"))
+    if rows and path is not None:
+        run = results.environment(config.getoption("device"))
+        results.write(path, results.merge(results.read(path), run, rows))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash[_ROWS]
+    for operation in dict.fromkeys(row["operation"] for row in rows):
+        lines = table(rows, operation)
+        if len(lines) > 1:
+            terminalreporter.section(operation)
+            terminalreporter.write_line(plain(lines))

@@ -1,0 +1,151 @@
+"""One measurement: build the call, hold its result against the definition, time it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import wwae
+from benchmarks.cases import DTYPES, LAYOUTS, Case, Setting
+
+# A provider takes the map and its case; it returns the tensor that has a gradient, and the operation as a function of it.
+# The first result of that function is the differentiable one.
+Provider = Callable[[Tensor, Case], tuple[Tensor, Callable[[Tensor], Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What a benchmark file gives.
+
+    Args:
+        name (str): of the operation.
+        wwae, eager (Provider): ours, and the same in plain PyTorch; ``torch.compile`` gets the latter.
+        traffic (Callable[[Setting], int]): bytes that the operation has to move.
+        comparable (Callable[[Case], bool]): whether PyTorch's result on a case is defined, and the same as ours.
+        dtypes (tuple[str, ...]): the dtypes that are measured.
+    """
+
+    name: str
+    wwae: Provider
+    eager: Provider
+    traffic: Callable[[Setting], int]
+    comparable: Callable[[Case], bool]
+    dtypes: tuple[str, ...] = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds of a call at three quantiles."""
+
+    p20: float
+    p50: float
+    p80: float
+
+
+def prepare(operation: Operation, setting: Setting, device: str) -> tuple[Callable[[], Any], int | None]:
+    """The function that is timed, its result checked, and the bytes that its forward keeps for backward (None for a copy)."""
+    if setting.provider == "copy":
+        return _copy(operation.traffic(setting), device), None
+    x = _make_map(setting, device)
+    leaf, call = _build(operation, setting, x)
+    function = _in_direction(setting.direction, leaf, call)
+    _check(operation, setting, x, function)
+    return function, _bytes_kept(leaf, call)
+
+
+def _copy(number_of_bytes: int, device: str) -> Callable[[], Any]:
+    source = torch.zeros(number_of_bytes // 2, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+    return lambda: target.copy_(source)
+
+
+def _make_map(setting: Setting, device: str) -> Tensor:
+    generator = torch.Generator(device).manual_seed(0)
+    x = torch.randn(setting.case.shape, generator=generator, device=device)
+    return x.to(DTYPES[setting.dtype]).contiguous(memory_format=LAYOUTS[setting.layout])
+
+
+def _build(operation: Operation, setting: Setting, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
+    if setting.provider == "wwae":
+        return operation.wwae(x, setting.case)
+    leaf, call = operation.eager(x, setting.case)
+    if setting.provider == "compile":
+        torch._dynamo.reset()  # each call is a new function of the same code, of which dynamo compiles only a few
+        return leaf, torch.compile(call, fullgraph=True, dynamic=False)
+    return leaf, call
+
+
+def _in_direction(direction: str, leaf: Tensor, call: Callable[[Tensor], Any]) -> Callable[[], Any]:
+    if direction == "forward":
+
+        def forward() -> Any:
+            with torch.no_grad():
+                return call(leaf)
+
+        return forward
+    leaf = leaf.detach().requires_grad_()
+    result = _first(call(leaf))
+    generator = torch.Generator(leaf.device).manual_seed(1)
+    # In the layout of the result, and positive: sums that do not cancel can be compared.
+    gradient = torch.empty_like(result, requires_grad=False).uniform_(0.5, 1.0, generator=generator)
+    if direction == "backward":
+        return lambda: torch.autograd.grad(result, leaf, gradient, retain_graph=True)
+    return lambda: torch.autograd.grad(_first(call(leaf)), leaf, gradient)
+
+
+def _first(result: Any) -> Tensor:
+    return result if isinstance(result, Tensor) else result[0]
+
+
+def _check(operation: Operation, setting: Setting, x: Tensor, function: Callable[[], Any]) -> None:
+    """Hold a result against the definition, ``wwae.reference``: ours to the bit, PyTorch's up to rounding."""
+    if setting.provider != "wwae" and not operation.comparable(setting.case):
+        return
+    result = _first(function())
+    with wwae.use_backend("reference"):
+        expected = _first(_in_direction(setting.direction, *operation.wwae(x, setting.case))())
+    exactly = {"rtol": 0, "atol": 0} if setting.provider == "wwae" else {}
+    torch.testing.assert_close(result, expected, **exactly)
+
+
+def _bytes_kept(leaf: Tensor, call: Callable[[Tensor], Any]) -> int:
+    """Bytes of the storages that forward keeps for backward."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        _alive = call(leaf.detach().requires_grad_())
+    return sum(kept.values())
+
+
+def time_call(request: pytest.FixtureRequest, function: Callable[[], Any], device: str) -> Times:
+    """Time a call: on the CPU with pytest-benchmark, on a GPU inside a CUDA graph with the L2 cache flushed before each run."""
+    if device == "cpu":
+        benchmark = request.getfixturevalue("benchmark")
+        benchmark(function)
+        return quantiles(benchmark.stats.stats.data)
+    from triton.testing import do_bench
+
+    function()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    p20, p50, p80 = do_bench(graph.replay, rep=200, quantiles=(0.2, 0.5, 0.8))
+    return Times(p20, p50, p80)
+
+
+def quantiles(seconds: list[float]) -> Times:
+    """Quantiles of the times of single calls."""
+    tenths = statistics.quantiles([1e3 * s for s in seconds], n=10, method="inclusive")
+    return Times(tenths[1], tenths[4], tenths[7])

@@ -1,0 +1,58 @@
+"""Rows side by side: ours beside the copy, eager PyTorch and ``torch.compile`` of the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks.results import Row
+
+HEADER = ("case", "dtype", "layout", "direction", "ms", "GB/s", "% of copy", "× eager", "× compile")
+
+
+def comparisons(rows: Iterable[Row]) -> dict[tuple[str, ...], dict[str, Row]]:
+    """``{(operation, case, dtype, layout, direction): {provider: row}}`` where ours was measured."""
+    groups: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in rows:
+        setting = tuple(row[name] for name in ("operation", "case", "dtype", "layout", "direction"))
+        groups.setdefault(setting, {})[row["provider"]] = row
+    return {setting: group for setting, group in groups.items() if "wwae" in group}
+
+
+def times_faster(group: dict[str, Row], rival: str) -> float | None:
+    """How many times the median of a rival is ours; None where it was not measured."""
+    return group[rival]["ms_p50"] / group["wwae"]["ms_p50"] if rival in group else None
+
+
+def table(rows: Iterable[Row], operation: str) -> list[tuple[str, ...]]:
+    """The comparison of one operation, header first."""
+    lines = [HEADER]
+    for (name, *setting), group in comparisons(rows).items():
+        if name == operation:
+            ours = group["wwae"]
+            copy = times_faster(group, "copy")
+            numbers = (
+                f"{ours['ms_p50']:.3f}",
+                f"{ours['gb_per_s']:.1f}",
+                "–" if copy is None else f"{100 * copy:.0f}",
+                *_factors(group),
+            )
+            lines.append((*setting, *numbers))
+    return lines
+
+
+def _factors(group: dict[str, Row]) -> tuple[str, ...]:
+    factors = (times_faster(group, rival) for rival in ("eager", "compile"))
+    return tuple("–" if factor is None else f"{factor:.2f}" for factor in factors)
+
+
+def plain(lines: list[tuple[str, ...]]) -> str:
+    """A table for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def markdown(lines: list[tuple[Any, ...]]) -> str:
+    """A table for a document."""
+    first, *others = (f"| {' | '.join(map(str, line))} |" for line in lines)
+    return "\n".join([first, "|" + " --- |" * len(lines[0]), *others])
