@@ -69,9 +69,7 @@ def require_dtype(operation: str, argument: str, x: Tensor) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"{operation}: expected {argument} to be a tensor, got {type(x).__name__}")
     if x.dtype not in DTYPES:
-        raise RuntimeError(
-            f"{operation}: expected {argument} of dtype float32, float64, bfloat16 or float16, got {x.dtype}"
-        )
+        raise RuntimeError(f"{operation}: expected {argument} of dtype float32, float64, bfloat16 or float16, got {x.dtype}")
 
 
 def require_image(operation: str, argument: str, x: Tensor) -> None:
@@ -137,9 +135,7 @@ def unpooled_size(
 
     ``output_size`` may carry batch and channels in front.
     """
-    default = tuple(
-        (o - 1) * s + k - 2 * p for o, s, k, p in zip(x.shape[-2:], stride, kernel_size, padding, strict=True)
-    )
+    default = tuple((o - 1) * s + k - 2 * p for o, s, k, p in zip(x.shape[-2:], stride, kernel_size, padding, strict=True))
     if output_size is None:
         size = default
     else:

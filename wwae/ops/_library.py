@@ -37,18 +37,24 @@ class Differentiable(torch.autograd.Function):
 
     operation: ClassVar[torch._ops.OpOverload]
     tensors: ClassVar[int]
+    run: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls) -> None:
         cls.forward = staticmethod(cls.operation)
         cls.vmap = staticmethod(lambda info, in_dims, *arguments: _fold_batch(cls, info, in_dims, arguments))
+        cls.run = staticmethod(_runner(cls, cls.operation, cls.tensors))
         torch.library.register_autograd(cls.operation, cls.backward, setup_context=cls.setup_context, lib=LIBRARY)
 
-    @classmethod
-    def run(cls, *arguments: Any) -> Any:
-        """Call the operation, differentiably where a derivative may be asked for."""
-        if torch.compiler.is_compiling() or not _derivative_wanted(arguments[: cls.tensors]):
-            return cls.operation(*arguments)
-        return cls.apply(*arguments)
+
+def _runner(function: type[Differentiable], operation: torch._ops.OpOverload, tensors: int) -> Callable[..., Any]:
+    """What calls the operation, differentiably where a derivative may be asked for."""
+
+    def run(*arguments: Any) -> Any:
+        if torch.compiler.is_compiling() or not _derivative_wanted(arguments[:tensors]):
+            return operation(*arguments)
+        return function.apply(*arguments)
+
+    return run
 
 
 def _derivative_wanted(tensors: tuple[Tensor, ...]) -> bool:

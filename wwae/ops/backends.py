@@ -43,11 +43,7 @@ def _unavailable(backend: str, operation: str, device: str) -> str | None:
         library = _extension.cpu_library() if backend == "cpu" else _extension.cuda_library()
         if library.reason is not None:
             return library.reason
-        return (
-            None
-            if operation in _compiled[backend]
-            else "not in the loaded library, which was built from another version"
-        )
+        return None if operation in _compiled[backend] else "not in the loaded library, which was built from another version"
     for package in ("triton", "wwae.triton_kernels"):
         if importlib.util.find_spec(package) is None:
             return f"the package {package} is not installed"
@@ -100,9 +96,7 @@ def _require_known(backend: str) -> None:
     if backend not in (*BACKENDS, "auto"):
         near = difflib.get_close_matches(str(backend), (*BACKENDS, "auto"), n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ValueError(
-            f"use_backend: expected one of 'auto', 'reference', 'cpu', 'triton', 'cuda', got {backend!r}{hint}"
-        )
+        raise ValueError(f"use_backend: expected one of 'auto', 'reference', 'cpu', 'triton', 'cuda', got {backend!r}{hint}")
 
 
 @contextmanager
@@ -173,9 +167,7 @@ def show_backends() -> None:
     table = backends()
     build = _extension.build_info()
     cpu, cuda = _extension.cpu_library(), _extension.cuda_library()
-    print(
-        f"wwae {build.get('version', '(not built)')}, torch {torch.__version__}, CUDA of torch: {torch.version.cuda or 'none'}"
-    )
+    print(f"wwae {build.get('version', '(not built)')}, torch {torch.__version__}, CUDA of torch: {torch.version.cuda or 'none'}")
     print(f"CPU kernels:  {cpu.reason or 'instruction set ' + str(cpu.level)}, {torch.get_num_threads()} threads")
     print(f"CUDA kernels: {cuda.reason or 'built for compute capabilities ' + str(cuda.level)}")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none found"
@@ -186,9 +178,7 @@ def show_backends() -> None:
     print(f"\n{'operation':<{width}}  " + "  ".join(f"{backend:<9}" for backend in BACKENDS) + "  chosen")
     for operation, row in table.items():
         marks = "  ".join(f"{'yes' if row[backend] is None else 'no':<9}" for backend in BACKENDS)
-        print(
-            f"{operation:<{width}}  {marks}  " + ", ".join(f"{device}: {name}" for device, name in row["auto"].items())
-        )
+        print(f"{operation:<{width}}  {marks}  " + ", ".join(f"{device}: {name}" for device, name in row["auto"].items()))
     reasons: dict[str, list[str]] = {}
     for operation, row in table.items():
         for backend in BACKENDS:
@@ -206,9 +196,7 @@ def _start() -> None:
     for device, library in libraries.items():
         if library.reason is None:
             _compiled[device] = frozenset(
-                name
-                for name in OPERATIONS
-                if torch._C._dispatch_has_kernel_for_dispatch_key(f"wwae::{name}", _KEYS[device])
+                name for name in OPERATIONS if torch._C._dispatch_has_kernel_for_dispatch_key(f"wwae::{name}", _KEYS[device])
             )
     for operation in OPERATIONS:
         for device, key in _KEYS.items():

@@ -37,9 +37,7 @@ def _read_taps(full: Tensor, stride: Pair, position: Pair, windows: Pair) -> Ten
 class FixedUnpool2d(Differentiable):
     """Linear in ``x``; the transpose is a strided slice, which PyTorch differentiates."""
 
-    operation = define(
-        f"{NAME}(Tensor x, SymInt[2] stride, SymInt[2] position, SymInt[2] output_size) -> Tensor", _fake
-    )
+    operation = define(f"{NAME}(Tensor x, SymInt[2] stride, SymInt[2] position, SymInt[2] output_size) -> Tensor", _fake)
     tensors = 1
 
     @staticmethod

@@ -72,8 +72,8 @@ def max_unpool2d(
 ) -> Tensor:
     """:func:`torch.nn.functional.max_unpool2d`: the same arguments and values; deterministic on every device.
 
-    Where several windows share an index the last one in raster order wins, as in PyTorch on the CPU, and the gradient goes to that
-    window alone. PyTorch sends it to all of them, which is not the derivative of its forward.
+    Where several windows share an index the last one in raster order wins, as in PyTorch on one CPU thread (on several and on
+    CUDA its threads race), and the gradient goes to that window alone. PyTorch sends it to all of them, which is not the derivative of its forward.
 
     Args:
         input (Tensor[N, C, OH, OW] or Tensor[C, OH, OW], float32 | float64 | bfloat16 | float16): pooled values.

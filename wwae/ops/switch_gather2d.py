@@ -21,9 +21,7 @@ __all__: list[str] = []
 NAME = "switch_gather2d"
 
 
-def _fake(
-    x: Tensor, offsets: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, overlap: str
-) -> Tensor:
+def _fake(x: Tensor, offsets: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, overlap: str) -> Tensor:
     check.require_dtype(NAME, "x", x)
     check.require_geometry(NAME, kernel_size, stride, padding, dilation)
     check.require_offsets(NAME, offsets, kernel_size)
@@ -52,9 +50,7 @@ class SwitchGather2d(Differentiable):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (offsets,) = ctx.saved_tensors
-        full = unpool.SwitchUnpool2d.run(
-            unpool.in_layout_of(grad, offsets), offsets, *ctx.geometry, ctx.input_size, ctx.overlap
-        )
+        full = unpool.SwitchUnpool2d.run(unpool.in_layout_of(grad, offsets), offsets, *ctx.geometry, ctx.input_size, ctx.overlap)
         return full, None, None, None, None, None, None  # offsets, geometry, overlap
 
     @staticmethod

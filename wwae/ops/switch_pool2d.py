@@ -25,9 +25,7 @@ __all__ = ["switch_pool2d"]
 NAME = "switch_pool2d"
 
 
-def _fake(
-    x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-) -> tuple[Tensor, Tensor]:
+def _fake(x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> tuple[Tensor, Tensor]:
     check.require_dtype(NAME, "x", x)
     check.require_image(NAME, "x", x)
     check.require_geometry(NAME, kernel_size, stride, padding, dilation)

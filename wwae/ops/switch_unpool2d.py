@@ -25,7 +25,12 @@ NAME = "switch_unpool2d"
 
 
 def in_layout_of(grad: Tensor, offsets: Tensor) -> Tensor:
-    """``grad`` in the memory format of the offsets, so that a gradient keeps the layout of the map that was pooled."""
+    """``grad`` in the memory format of the offsets, so that a gradient keeps the layout of the map that was pooled.
+
+    Inside ``torch.func`` transforms tensors can't be asked for their layout, and keep the one they have.
+    """
+    if torch._C._functorch.is_functorch_wrapped_tensor(grad) or torch._C._functorch.is_legacy_batchedtensor(grad):
+        return grad
     return grad.contiguous(memory_format=memory_format(offsets))
 
 
@@ -75,9 +80,7 @@ class SwitchUnpool2d(Differentiable):
         return SwitchUnpool2d.run(tangent, offsets, *ctx.geometry, ctx.output_size, ctx.overlap)
 
 
-def switch_unpool2d(
-    x: Tensor, switches: Switches, output_size: int | Sequence[int] | None = None, overlap: str = "last"
-) -> Tensor:
+def switch_unpool2d(x: Tensor, switches: Switches, output_size: int | Sequence[int] | None = None, overlap: str = "last") -> Tensor:
     """Put each value back where its maximum stood, 0 elsewhere (Zhao et al. 2015, arXiv:1506.02351, section 3, figure 1a).
 
     Args:
@@ -110,9 +113,7 @@ def switch_unpool2d(
             " (Switches.from_indices makes them from PyTorch's int64 indices)"
         )
     if tuple(x.shape) != tuple(switches.shape):
-        raise RuntimeError(
-            f"{NAME}: switches were recorded for {tuple(switches.shape)} but x has shape {tuple(x.shape)}"
-        )
+        raise RuntimeError(f"{NAME}: switches were recorded for {tuple(switches.shape)} but x has shape {tuple(x.shape)}")
     check.require_same_device(NAME, "switches", switches.offsets, x)
     check.require_overlap(NAME, overlap)
     if output_size is not None:

@@ -100,20 +100,14 @@ class Switches:
         if indices.dtype != torch.int64:
             raise RuntimeError(f"{operation}: expected indices of dtype torch.int64, got {indices.dtype}")
         if indices.dim() not in (3, 4):
-            raise RuntimeError(
-                f"{operation}: expected indices of shape (N, C, OH, OW) or (C, OH, OW), got {tuple(indices.shape)}"
-            )
+            raise RuntimeError(f"{operation}: expected indices of shape (N, C, OH, OW) or (C, OH, OW), got {tuple(indices.shape)}")
         row = torch.div(indices, width, rounding_mode="floor")
         column = indices - row * width
         oh, ow = (torch.arange(n, device=indices.device) for n in indices.shape[-2:])
         down = row - (oh * steps[0] - pads[0]).unsqueeze(-1)
         across = column - (ow * steps[1] - pads[1])
-        r, c = (
-            torch.div(distance, gap, rounding_mode="floor") for distance, gap in ((down, gaps[0]), (across, gaps[1]))
-        )
-        inside = (
-            (r * gaps[0] == down) & (r >= 0) & (r < kernel[0]) & (c * gaps[1] == across) & (c >= 0) & (c < kernel[1])
-        )
+        r, c = (torch.div(distance, gap, rounding_mode="floor") for distance, gap in ((down, gaps[0]), (across, gaps[1])))
+        inside = (r * gaps[0] == down) & (r >= 0) & (r < kernel[0]) & (c * gaps[1] == across) & (c >= 0) & (c < kernel[1])
         inside &= (indices >= 0) & (indices < height * width)
         # An offset of 0 names no real tap exactly where the window starts in the padding; only there does -1 come back as it went.
         missing = (indices == -1) & ~switch_positions(torch.zeros_like(indices), *geometry, (height, width))[2]
