@@ -6,6 +6,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from wwae import nn, ops
+from wwae.nn import replace_pooling
 from wwae.ops.backends import backends, show_backends, use_backend
 
 try:
@@ -13,4 +14,4 @@ try:
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["backends", "nn", "ops", "show_backends", "use_backend"]
+__all__ = ["backends", "nn", "ops", "replace_pooling", "show_backends", "use_backend"]

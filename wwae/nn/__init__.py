@@ -3,7 +3,17 @@
 from wwae.nn.fixed_unpool2d import FixedUnpool2d
 from wwae.nn.max_pool2d import MaxPool2d
 from wwae.nn.max_unpool2d import MaxUnpool2d
+from wwae.nn.replace_pooling import PoolingReport, Replacement, replace_pooling
 from wwae.nn.switch_pool2d import SwitchPool2d
 from wwae.nn.switch_unpool2d import SwitchUnpool2d
 
-__all__ = ["FixedUnpool2d", "MaxPool2d", "MaxUnpool2d", "SwitchPool2d", "SwitchUnpool2d"]
+__all__ = [
+    "FixedUnpool2d",
+    "MaxPool2d",
+    "MaxUnpool2d",
+    "PoolingReport",
+    "Replacement",
+    "SwitchPool2d",
+    "SwitchUnpool2d",
+    "replace_pooling",
+]

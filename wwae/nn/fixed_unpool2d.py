@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from wwae.ops import fixed_unpool2d
+from wwae.ops.fixed_unpool2d import fixed_unpool2d
 
 __all__ = ["FixedUnpool2d"]
 

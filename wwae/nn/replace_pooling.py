@@ -1,0 +1,188 @@
+"""Swap the max pooling of a model for ours."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from wwae.nn.index_flow import IndexFlow, find_index_flow
+from wwae.nn.max_pool2d import MaxPool2d
+from wwae.nn.max_unpool2d import MaxUnpool2d
+from wwae.nn.switch_pool2d import SwitchPool2d
+
+__all__ = ["PoolingReport", "Replacement", "replace_pooling"]
+
+_OTHER_MAX_POOLS = (
+    nn.MaxPool1d,
+    nn.MaxPool3d,
+    nn.MaxUnpool1d,
+    nn.MaxUnpool3d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveMaxPool3d,
+    nn.FractionalMaxPool2d,
+    nn.FractionalMaxPool3d,
+)
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """One module, or one call of a pooling function, and what became of it.
+
+    Attributes:
+        name (str): its name in the model; several names of one module are joined by commas.
+        before, after (str): its class; the same where it was left alone.
+        reason (str): why, in words.
+    """
+
+    name: str
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PoolingReport:
+    """What :func:`replace_pooling` did. ``str(report)`` is a table of it.
+
+    Attributes:
+        entries (tuple[Replacement, ...]): one for each max pool and unpool of the model, in the model's order.
+        note (str): what holds for the model as a whole.
+    """
+
+    entries: tuple[Replacement, ...]
+    note: str = ""
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                entry.name or "(the model)",
+                f"{entry.before} -> {entry.after}" if entry.before != entry.after else f"{entry.before}, left alone",
+                entry.reason,
+            )
+            for entry in self.entries
+        ] or [("", "no max pooling found", "")]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        lines = [f"{name:<{widths[0]}}  {change:<{widths[1]}}  {reason}".strip() for name, change, reason in rows]
+        return "\n".join([*lines, self.note] if self.note else lines)
+
+
+def replace_pooling(model: nn.Module, fuse: bool = True, inplace: bool = False) -> tuple[nn.Module, PoolingReport]:
+    """Swap every max pool and unpool of a model for ours: the same numbers, less memory, deterministic on every device.
+
+    - ``MaxPool2d(return_indices=True)`` whose indices go to ``MaxUnpool2d`` modules and nowhere else becomes
+      :class:`wwae.nn.SwitchPool2d`: one byte for an index in place of eight, and the unpool needs no ``output_size``.
+    - Every other ``MaxPool2d`` and every ``MaxUnpool2d`` becomes the drop-in :class:`wwae.nn.MaxPool2d` or
+      :class:`wwae.nn.MaxUnpool2d`, with int64 indices where the model sees them.
+    - Subclasses of them, other kinds of pooling, and pooling functions that ``forward`` calls are left alone.
+
+    The modules stay the same objects under the same names, with their hooks, attributes and state dict; only their class changes.
+    A copy of the model is traced with ``torch.fx`` to find where indices go; a model that can't be traced keeps int64 indices.
+
+    Values are the same bit for bit, with two exceptions. An unpool of switches always gives the size that was pooled, also where
+    PyTorch's default size would lose a last odd row or column, and refuses any other ``output_size``. Where windows overlap, the
+    gradient of an unpool goes to the window that won, and 16-bit gradients of a pool are summed in float32.
+
+    Args:
+        model (nn.Module): any; one wrapped in ``DataParallel``, ``DistributedDataParallel`` or ``torch.compile`` as well.
+        fuse (bool): accepted for chains of convolution, batch normalisation, ReLU and pooling, none of which is fused by this
+            version. Default: True.
+        inplace (bool): change ``model`` itself; else a deep copy of it. Default: False.
+
+    Returns:
+        model (nn.Module): with our pooling.
+        report (PoolingReport): every module touched or left alone, and why.
+
+    Raises:
+        TypeError: if ``model`` is no module.
+
+    Example:
+        >>> model, report = wwae.replace_pooling(torch.nn.Sequential(torch.nn.MaxPool2d(2)))
+        >>> report.entries[0].name, report.entries[0].after
+        ('0', 'wwae.nn.MaxPool2d')
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"replace_pooling: expected model to be a torch.nn.Module, got {type(model).__name__}")
+    if not inplace:
+        model = copy.deepcopy(model)
+    inner = _unwrapped(model)
+    flow = find_index_flow(inner)
+    names_inside = {module: name for name, module in inner.named_modules()}
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+
+    entries = []
+    for module, known_as in names.items():
+        choice = _choose(module, names_inside.get(module), flow)
+        if choice is not None:
+            target, reason = choice
+            before = _label(module)
+            if target is not None:
+                # The class alone is exchanged: the object keeps its hooks and attributes, and stays the same one wherever else the
+                # model refers to it (lists, slices of a Sequential, a second name).
+                module.__class__ = target
+            entries.append(Replacement(", ".join(known_as), before, _label(module), reason))
+    for scope, function in sorted(flow.functions):
+        place = ".".join(part for part in (names[inner][0], scope) if part)
+        entries.append(Replacement(place, function, function, "a function that forward calls, not a module"))
+    note = "Convolution, batch normalisation, ReLU and pooling stay separate layers: this version fuses no chains." if fuse else ""
+    return model, PoolingReport(tuple(entries), note)
+
+
+def _choose(module: nn.Module, name: str | None, flow: IndexFlow) -> tuple[type[nn.Module] | None, str] | None:
+    """The class that a module gets (None: it keeps its own) and why; None for a module that pools nothing."""
+    if isinstance(module, torch.jit.ScriptModule):
+        is_pool = module.original_name in ("MaxPool2d", "MaxUnpool2d")
+        return (None, "compiled by TorchScript") if is_pool else None
+    if isinstance(module, _OTHER_MAX_POOLS):
+        return None, "only two-dimensional max pooling with fixed windows has switches"
+    if not isinstance(module, (nn.MaxPool2d, nn.MaxUnpool2d)):
+        return None
+    if type(module) is SwitchPool2d:
+        return None, "hands on switches already"
+    if type(module) not in (nn.MaxPool2d, nn.MaxUnpool2d, MaxPool2d, MaxUnpool2d):
+        return None, "a class of its own, which may compute something else"
+    if "forward" in vars(module):
+        return None, "its forward was exchanged on the object"
+    if isinstance(module, nn.MaxUnpool2d):
+        pools = sorted(pool for pool, unpools in flow.unpools.items() if name in unpools and pool not in flow.obstacles)
+        return MaxUnpool2d, f"takes the switches of {', '.join(pools)}" if pools else "takes int64 indices as before"
+    if not module.return_indices:
+        return MaxPool2d, "gives values alone; backward keeps switches instead of the input and int64 indices"
+    obstacle = _obstacle(name, flow)
+    if obstacle is not None:
+        return MaxPool2d, f"keeps int64 indices: {obstacle}"
+    return SwitchPool2d, f"its indices go to {', '.join(sorted(flow.unpools[str(name)]))} alone: switches in their place"
+
+
+def _obstacle(name: str | None, flow: IndexFlow) -> str | None:
+    """Why the pool of this name can't hand on switches; None where it can."""
+    if flow.failure is not None:
+        return f"the model can't be traced ({flow.failure})"
+    if name is None or name not in flow.unpools:
+        return "the trace of the model's forward doesn't reach it"
+    if name in flow.obstacles:
+        return flow.obstacles[name]
+    return None if flow.unpools[name] else "its indices reach no MaxUnpool2d"
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside wrappers that spread or compile it."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif isinstance(compiled := getattr(model, "_orig_mod", None), nn.Module):  # what torch.compile returns
+            model = compiled
+        else:
+            return model
+
+
+def _label(module: nn.Module) -> str:
+    """A module's class as a user would write it."""
+    cls = type(module)
+    home = next((home for home in ("torch.nn", "wwae.nn") if cls.__module__.startswith(f"{home}.")), cls.__module__)
+    return f"{home}.{cls.__qualname__}"
