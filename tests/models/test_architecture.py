@@ -42,9 +42,7 @@ def test_the_papers_networks():
     assert mnist[0] == Convolution(64, 5)
     assert mnist[1] == Pooling(2)
     assert mnist[-1] == FullyConnected(10)
-    cifar = (
-        "(128) 3c- (256) 3c-2p- (256) 3c- (512) 3c-2p- (512) 3c- (512) 3c-2p- (512) 3c- (512) 3c-2p-128fc-10fc"
-    )
+    cifar = "(128) 3c- (256) 3c-2p- (256) 3c- (512) 3c-2p- (512) 3c- (512) 3c-2p- (512) 3c- (512) 3c-2p-128fc-10fc"
     assert len(parse_architecture(cifar)) == 14
     assert format_architecture(parse_architecture(cifar)) == cifar.replace(" ", "")
 

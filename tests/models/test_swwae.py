@@ -53,14 +53,24 @@ def test_each_unpooling_puts_values_where_it_says(unpool, expected):
     assert model(x).reconstruction[0, 0].tolist() == expected
 
 
-def test_unpooling_can_be_changed_after_training():
-    model = SWWAE(MNIST, 1, 32)
-    x = torch.rand(2, 1, 32, 32)
-    known = model(x).reconstruction
-    model.unpool = "upsample"
-    assert not torch.equal(model(x).reconstruction, known)
-    model.unpool = "known"
-    assert torch.equal(model(x).reconstruction, known)
+@pytest.mark.parametrize("trained", ["known", "fixed", "upsample"])
+@pytest.mark.parametrize("shown", ["known", "fixed", "upsample"])
+def test_another_unpooling_keeps_the_sum_that_a_window_receives(trained, shown):
+    torch.manual_seed(0)
+    model = SWWAE("(1)1c-3p-2p", 1, 12, unpool=trained)
+    with torch.no_grad():
+        for block in (model.encoder[0].convolution, model.decoder[2].deconvolution):
+            block.weight.fill_(1)
+            block.bias.fill_(0)
+    x = torch.rand(2, 1, 12, 12)
+    expected, reconstruction = model(x).reconstruction, model.reconstruct(x, shown)
+    torch.testing.assert_close(F.avg_pool2d(reconstruction, 6), F.avg_pool2d(expected, 6))
+    assert torch.equal(reconstruction, expected) == (shown == trained)
+
+
+def test_reconstruct_knows_three_unpoolings():
+    with pytest.raises(ValueError, match="expected unpool to be one of known, fixed, upsample, got 'nearest'"):
+        SWWAE(MNIST, 1, 32).reconstruct(torch.rand(1, 1, 32, 32), "nearest")
 
 
 @pytest.mark.parametrize(

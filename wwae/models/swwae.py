@@ -58,8 +58,7 @@ class SWWAE(nn.Module):
         image_size (int | tuple[int, int]): height and width of the images.
         pooling ("hard"): max and argmax of each window.
         unpool ("known" | "fixed" | "upsample"): where the decoder puts a value: at the recorded switch; at the tap
-            ``k // 2`` of every window; at every tap (section 4.1). May be changed on a trained model: ``model.unpool
-            = ...``.
+            ``k // 2`` of every window; at every tap (section 4.1).
         batch_norm (bool): spatial batch normalisation after each convolution of both pathways (section 4.3.2).
         dropout (float): probability of zeroing an input of a fully-connected layer.
         tied (bool): the transposed convolutions use the encoder's weights; their biases stay their own.
@@ -98,6 +97,7 @@ class SWWAE(nn.Module):
             raise ValueError(f"SWWAE: expected image_size an int or a pair, at least 1, got {image_size}")
         self.architecture = architecture
         self.in_channels = in_channels
+        _check_unpool(unpool)
         self.tied = tied
         self.unpool = unpool
 
@@ -109,9 +109,7 @@ class SWWAE(nn.Module):
             if isinstance(layer, Convolution):
                 self.encoder.append(_ConvolutionBlock(channels, layer.maps, layer.kernel_size, batch_norm))
                 last = not any(isinstance(module, _DeconvolutionBlock) for module in decoder)
-                decoder.append(
-                    _DeconvolutionBlock(layer.maps, channels, layer.kernel_size, batch_norm, relu=not last, tied=tied)
-                )
+                decoder.append(_DeconvolutionBlock(layer.maps, channels, layer.kernel_size, batch_norm, relu=not last, tied=tied))
                 channels = layer.maps
             elif isinstance(layer, Pooling):
                 if layer.kernel_size > min(height, width):
@@ -128,16 +126,6 @@ class SWWAE(nn.Module):
         self.classes = units[-1] if units else None
         self.classifier = _classifier(channels * height * width, units, dropout) if units else None
 
-    @property
-    def unpool(self) -> Unpooling:
-        return self._unpool
-
-    @unpool.setter
-    def unpool(self, unpool: Unpooling) -> None:
-        if unpool not in get_args(Unpooling):
-            raise ValueError(f"SWWAE: expected unpool to be one of {', '.join(get_args(Unpooling))}, got {unpool!r}")
-        self._unpool = unpool
-
     def forward(self, x: Tensor) -> SWWAEOutput:
         """Encode, classify and reconstruct images.
 
@@ -149,7 +137,7 @@ class SWWAE(nn.Module):
         """
         top, pooled, switches = self._encode(x)
         logits = None if self.classifier is None else self.classifier(top)
-        reconstruction, decoder_maps = self._decode(top, switches)
+        reconstruction, decoder_maps = self._decode(top, switches, self.unpool)
         # Where the architecture ends in a pooling layer, the decoder starts from that layer's map: nothing to compare.
         return SWWAEOutput(logits, reconstruction, pooled[: len(decoder_maps)], decoder_maps)
 
@@ -162,6 +150,20 @@ class SWWAE(nn.Module):
         if self.classifier is None:
             raise ValueError(f"SWWAE: architecture {self.architecture!r} has no fully-connected layer to classify with")
         return self.classifier(self._encode(x)[0])
+
+    def reconstruct(self, x: Tensor, unpool: Unpooling) -> Tensor:
+        """Return the decoder's images (N, in_channels, H, W) with any unpooling, to show what the switches are worth.
+
+        With another unpooling than the network was made for, values are scaled so that each window still receives the
+        same sum: a decoder trained on one tap of each k x k window gets 1 / k^2 of the value at every tap with
+        ``"upsample"``, which is what it would get on average if the switch were drawn at random.
+
+        Raises:
+            ValueError: ``x`` has another shape, or ``unpool`` is none of the three.
+        """
+        _check_unpool(unpool)
+        top, _, switches = self._encode(x)
+        return self._decode(top, switches, unpool)[0]
 
     def _encode(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...], list[Switches]]:
         """Return the top map, and the values and switches of every pooling layer from the image up."""
@@ -179,7 +181,7 @@ class SWWAE(nn.Module):
                 x = layer(x)
         return x, tuple(pooled), switches
 
-    def _decode(self, x: Tensor, switches: list[Switches]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _decode(self, x: Tensor, switches: list[Switches], unpool: Unpooling) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the image, and what went into each unpooling layer (but one fed by the encoder), from the image up."""
         handed: list[Tensor] = []
         remaining = list(switches)
@@ -187,7 +189,10 @@ class SWWAE(nn.Module):
             if isinstance(layer, _Unpooling):
                 if number > 0:
                     handed.append(x)
-                x = layer(x, remaining.pop(), self.unpool)
+                where = remaining.pop()
+                if unpool != self.unpool:
+                    x = x * (_taps(where, self.unpool) / _taps(where, unpool))
+                x = layer(x, where, unpool)
             else:
                 x = layer(x, mirrored.get_parameter("convolution.weight") if self.tied else None)
         return x, tuple(reversed(handed))
@@ -215,9 +220,7 @@ class _DeconvolutionBlock(nn.Module):
     def __init__(self, in_maps: int, out_maps: int, kernel_size: int, batch_norm: bool, relu: bool, tied: bool) -> None:
         super().__init__()
         self.padding = (kernel_size - 1) // 2
-        self.deconvolution = nn.ConvTranspose2d(
-            in_maps, out_maps, kernel_size, padding=self.padding, bias=not batch_norm
-        )
+        self.deconvolution = nn.ConvTranspose2d(in_maps, out_maps, kernel_size, padding=self.padding, bias=not batch_norm)
         if tied:
             self.deconvolution.register_parameter("weight", None)
         self.norm = nn.BatchNorm2d(out_maps) if batch_norm else nn.Identity()
@@ -243,6 +246,17 @@ class _Unpooling(nn.Module):
         kernel_height, kernel_width = switches.kernel_size
         size = (x.shape[2] * kernel_height, x.shape[3] * kernel_width)
         return F.interpolate(x, size=size, mode="nearest")[:, :, :height, :width]
+
+
+def _check_unpool(unpool: str) -> None:
+    if unpool not in get_args(Unpooling):
+        raise ValueError(f"SWWAE: expected unpool to be one of {', '.join(get_args(Unpooling))}, got {unpool!r}")
+
+
+def _taps(switches: Switches, unpool: Unpooling) -> int:
+    """Return how many taps of a window receive its value."""
+    kernel_height, kernel_width = switches.kernel_size
+    return kernel_height * kernel_width if unpool == "upsample" else 1
 
 
 def _classifier(features: int, units: list[int], dropout: float) -> nn.Sequential:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from wwae.models import SWWAE
+from wwae.models.swwae import Unpooling
 from wwae.training.dataset import Split, to_float
 
 __all__ = ["classification_error", "reconstruct", "reconstruction_l2"]
@@ -51,7 +53,7 @@ def reconstruction_l2(model: SWWAE, images: Tensor) -> float:
 
 
 def reconstruct(model: SWWAE, images: Tensor) -> dict[str, Tensor]:
-    """Reconstruct images with each way of unpooling; the model is left as it was.
+    """Reconstruct images with each way of unpooling, by :meth:`SWWAE.reconstruct`.
 
     Args:
         images (Tensor[N, C, H, W], float32 in [0, 1] | uint8): the images.
@@ -59,17 +61,12 @@ def reconstruct(model: SWWAE, images: Tensor) -> dict[str, Tensor]:
     Returns:
         ``{"known": ..., "fixed": ..., "upsample": ...}``, each (N, C, H, W) float32 on the CPU, not clamped.
     """
-    trained = model.unpool
-    reconstructions = {}
-    try:
-        with _evaluating(model):
-            for unpool in ("known", "fixed", "upsample"):
-                model.unpool = unpool
-                batches = [model(_on_device(model, batch)).reconstruction for batch in images.split(BATCH_SIZE)]
-                reconstructions[unpool] = torch.cat(batches).float().cpu()
-    finally:
-        model.unpool = trained
-    return reconstructions
+    reconstructions: dict[Unpooling, list[Tensor]] = {unpool: [] for unpool in get_args(Unpooling)}
+    with _evaluating(model):
+        for batch in images.split(BATCH_SIZE):
+            for unpool, batches in reconstructions.items():
+                batches.append(model.reconstruct(_on_device(model, batch), unpool).float().cpu())
+    return {unpool: torch.cat(batches) for unpool, batches in reconstructions.items()}
 
 
 def _on_device(model: SWWAE, images: Tensor) -> Tensor:
