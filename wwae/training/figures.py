@@ -6,6 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,6 +17,7 @@ from wwae.training.dataset import to_float
 
 __all__ = ["draw_curves", "reconstruction_gallery"]
 
+DOTS_PER_INCH = 150
 # Okabe and Ito's palette: told apart by colour-blind readers, too.
 COLOURS = {"swwae": "#0072B2", "convnet": "#D55E00"}
 LOSSES = (
@@ -84,25 +87,25 @@ def reconstruction_gallery(images: Tensor, reconstructions: Mapping[str, Tensor]
                 f"reconstruction_gallery: expected {title} of shape {list(images.shape)}, got {list(reconstruction.shape)}"
             )
     columns = {"original": to_float(images), **reconstructions}
-    height, width = images.shape[2:]
-    cell = 1.1
-    figure = Figure(figsize=(cell * len(columns) * width / height + 0.5, cell * len(images) + 0.3), layout="constrained")
-    axes = figure.subplots(len(images), len(columns), squeeze=False)
-    for column, (title, pictures) in enumerate(columns.items()):
-        for row, picture in enumerate(pictures.detach().float().cpu().clamp(0, 1)):
-            axis = axes[row, column]
-            # imshow takes grey pictures as (H, W) and coloured ones as (H, W, 3).
-            axis.imshow(picture.permute(1, 2, 0).squeeze(2).numpy(), cmap="gray", vmin=0, vmax=1)
-            axis.set_xticks([])
-            axis.set_yticks([])
-            if row == 0:
-                axis.set_title(title, fontsize=9)
-            if column == 0:
-                axis.set_ylabel(f"image {row + 1}", fontsize=7)
+    gap = max(1, images.shape[3] // 12)  # pixels of paper between two pictures
+    height, width = images.shape[2] + gap, images.shape[3] + gap
+    tiles = torch.cat([F.pad(pictures.detach().float().cpu(), (0, gap, 0, gap), value=1) for pictures in columns.values()], 3)
+    sheet = torch.cat(list(tiles), 1)[:, :-gap, :-gap].clamp(0, 1).permute(1, 2, 0)
+    cell = max(1.0, width / DOTS_PER_INCH)  # inches: one dot or more for each pixel
+    size = (cell * len(columns) + 0.6, cell * len(images) * height / width + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(sheet.expand(-1, -1, 3).numpy(), interpolation="nearest")
+    axis.set_xticks([(column + 0.5) * width - gap / 2 for column in range(len(columns))], list(columns))
+    axis.set_yticks([(row + 0.5) * height - gap / 2 for row in range(len(images))], range(1, len(images) + 1))
+    axis.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axis.set_ylabel("image", fontsize=8)
+    axis.spines[:].set_visible(False)
     _write_png(figure, path)
 
 
 def _write_png(figure: Figure, path: Path) -> None:
     content = io.BytesIO()
+    figure.set_dpi(DOTS_PER_INCH)
     FigureCanvasAgg(figure).print_png(content)
     write_atomically(path, content.getvalue())
