@@ -113,8 +113,8 @@ class Window:
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """The layout rule: channels_last only where x truly lies so, contiguous for all else."""
-    return x.size(1) > 1 and x.stride(1) == 1 and not x.is_contiguous()
+    """The layout rule: channels_last where the strides say so, contiguous for all else."""
+    return x.size(1) > 1 and x.stride(1) == 1 and x.stride(3) >= x.size(1)
 
 
 def memory_format(channels_last: bool) -> torch.memory_format:

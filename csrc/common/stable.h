@@ -31,10 +31,10 @@ using Sizes = std::vector<int64_t>;  // a shape
 
 inline Sizes sizes_of(const Tensor& tensor) { return Sizes(tensor.sizes().begin(), tensor.sizes().end()); }
 
-// Layout rule of every operation: the first input decides, the other inputs and all outputs follow. Tensors that are
-// both (one channel, or one pixel) count as contiguous.
+// Layout rule of every operation: the first input decides, the other inputs and all outputs follow. A tensor of one
+// channel counts as contiguous; a map of one pixel shows its layout by its strides.
 inline MemoryFormat memory_format_of(const Tensor& x) {
-  const bool channels_last = x.size(1) > 1 && x.stride(1) == 1 && !x.is_contiguous();
+  const bool channels_last = x.size(1) > 1 && x.stride(1) == 1 && x.stride(3) >= x.size(1);
   return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
 }
 
@@ -56,6 +56,8 @@ template <typename Body>
 void parallel_for(int64_t begin, int64_t end, int64_t grain_size, const Body& body) {
   torch::stable::parallel_for(begin, end, grain_size, body);
 }
+
+inline int64_t num_threads() { return torch::stable::get_num_threads(); }
 
 #if defined(USE_CUDA)
 

@@ -51,9 +51,7 @@ class Model(torch.nn.Module):
 
 def test_export_with_dynamic_sizes(tmp_path):
     batch, height, width = (torch.export.Dim(name, min=4, max=64) for name in ("batch", "height", "width"))
-    program = torch.export.export(
-        Model(), (torch.randn(4, 3, 12, 16),), dynamic_shapes={"x": {0: batch, 2: height, 3: width}}
-    )
+    program = torch.export.export(Model(), (torch.randn(4, 3, 12, 16),), dynamic_shapes={"x": {0: batch, 2: height, 3: width}})
     torch.export.save(program, tmp_path / "model.pt2")
     loaded = torch.export.load(tmp_path / "model.pt2").module()
     x = torch.randn(5, 3, 21, 9)

@@ -55,9 +55,7 @@ def _operations() -> dict[str, Operation]:
             wwae.max_unpool2d.default,
             lambda v: (v, indices, (6, 7)),
         ),
-        "max_gather2d": Operation(
-            lambda x: MaxGather2d.run(x, indices), x, wwae.max_gather2d.default, lambda x: (x, indices)
-        ),
+        "max_gather2d": Operation(lambda x: MaxGather2d.run(x, indices), x, wwae.max_gather2d.default, lambda x: (x, indices)),
     }
     for overlap in ("last", "sum", "mean"):
         table[f"switch_unpool2d-{overlap}"] = Operation(

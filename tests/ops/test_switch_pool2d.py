@@ -38,9 +38,7 @@ def test_any_geometry_equals_pytorch(data):
     if data.draw(st.booleans()):
         x = x.contiguous(memory_format=torch.channels_last)
     values, switches = switch_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
-    expected, indices = torch.nn.functional.max_pool2d(
-        x, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True
-    )
+    expected, indices = torch.nn.functional.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
     torch.testing.assert_close(values, expected, rtol=0, atol=0, equal_nan=True)
     assert values.stride() == expected.stride()
     real = switches.indices() >= 0

@@ -38,7 +38,7 @@ def test_equals_pytorch_where_windows_are_disjoint(overlap):
 
 def test_last_equals_pytorch_where_windows_overlap():
     x = torch.randn(2, 3, 9, 11)
-    values, switches = switch_pool2d(x, 3, 2, 1)
+    _, switches = switch_pool2d(x, 3, 2, 1)
     pooled, indices = torch.nn.functional.max_pool2d(x, 3, 2, 1, return_indices=True)
     pooled = torch.randn_like(pooled)
     expected = torch.nn.functional.max_unpool2d(pooled, indices, 3, 2, 1, output_size=(9, 11))
@@ -78,7 +78,7 @@ def test_errors_name_argument_rule_and_value():
         switch_unpool2d(values, switches, overlap="max")
     with pytest.raises(TypeError, match="expected switches to be the Switches of a pooling, got Tensor"):
         switch_unpool2d(values, switches.indices())
-    with pytest.raises(RuntimeError, match="expected x of dtype .* got torch.int64"):
+    with pytest.raises(RuntimeError, match=r"expected x of dtype .* got torch.int64"):
         switch_unpool2d(values.long(), switches)
     with pytest.raises(RuntimeError, match="expected switches on cpu, the device of x, got meta"):
         switch_unpool2d(values, switches.to("meta"))

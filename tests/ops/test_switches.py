@@ -43,7 +43,7 @@ def test_from_indices_refuses_an_index_outside_its_window(bad):
 
 
 def test_from_indices_refuses_other_types_and_shapes():
-    with pytest.raises(RuntimeError, match="expected indices of dtype torch.int64, got torch.int32"):
+    with pytest.raises(RuntimeError, match=r"expected indices of dtype torch.int64, got torch.int32"):
         Switches.from_indices(torch.zeros(1, 1, 2, 2, dtype=torch.int32), 2, input_size=(4, 4))
     with pytest.raises(RuntimeError, match=r"expected indices of shape"):
         Switches.from_indices(torch.zeros(4, dtype=torch.int64), 2, input_size=(4, 4))

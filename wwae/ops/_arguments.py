@@ -1,14 +1,15 @@
-"""Checks of arguments, made before any memory is touched. Each message names the operation, the argument, the rule and the value."""
+"""Checks of arguments, made before any memory is touched. A message names the operation, the argument, the rule and the value."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from wwae.reference.window import Pair, offset_dtype, pooled_sizes
+from wwae.reference.window import Pair, offset_dtype, pooled_sizes, spatial_size
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 OVERLAPS = ("last", "sum", "mean")
@@ -16,12 +17,15 @@ OVERLAPS = ("last", "sum", "mean")
 
 def pair(operation: str, argument: str, value: int | Sequence[int]) -> Pair:
     """``value`` as ``(height, width)``: an int stands for both, as does a sequence of one."""
-    values = list(value) if isinstance(value, (tuple, list, torch.Size)) else [value]
+    given: list[Any] = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     try:
-        values = [v if isinstance(v, torch.SymInt) else operator.index(v) for v in values]
+        if any(isinstance(v, bool) for v in given):
+            raise TypeError
+        values: list[Any] = [v if isinstance(v, torch.SymInt) else operator.index(v) for v in given]
     except TypeError:
         raise TypeError(
-            f"{operation}(): argument '{argument}' must be tuple of ints: expected {argument} to be an int or two ints, got {value!r}"
+            f"{operation}(): argument '{argument}' must be tuple of ints: expected {argument} to be an int or two ints, "
+            f"got {value!r}"
         ) from None
     if len(values) not in (1, 2):
         raise RuntimeError(
@@ -64,6 +68,15 @@ def require_geometry(operation: str, kernel_size: Pair, stride: Pair, padding: P
             )
 
 
+def require_bool(operation: str, argument: str, value: bool) -> bool:
+    """``value``, refused when it is no bool."""
+    if not isinstance(value, bool):
+        raise TypeError(
+            f"{operation}(): argument '{argument}' must be bool: expected {argument} to be True or False, got {value!r}"
+        )
+    return value
+
+
 def require_dtype(operation: str, argument: str, x: Tensor) -> None:
     """Refuse what is not a tensor of one of the four floating-point types."""
     if not isinstance(x, Tensor):
@@ -74,8 +87,13 @@ def require_dtype(operation: str, argument: str, x: Tensor) -> None:
 
 def require_image(operation: str, argument: str, x: Tensor) -> None:
     """Refuse a tensor that is not ``(N, C, H, W)`` or ``(C, H, W)``; only the batch may be empty."""
+    if x.dim() not in (3, 4):
+        raise RuntimeError(
+            f"{operation}: non-empty 3D or 4D (batch mode) tensor expected for input: "
+            f"expected {argument} of shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}"
+        )
     sizes = x.shape[1:] if x.dim() == 4 else x.shape
-    if x.dim() not in (3, 4) or any(size == 0 for size in sizes):
+    if any(size == 0 for size in sizes):
         raise RuntimeError(
             f"{operation}: Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input: "
             f"expected {argument} of shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}"
@@ -86,11 +104,12 @@ def require_windows(
     operation: str, x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> Pair:
     """``(OH, OW)`` of pooling ``x``, refused when no window fits."""
-    windows = pooled_sizes(tuple(x.shape[-2:]), kernel_size, stride, padding, dilation, ceil_mode)
+    windows = pooled_sizes(spatial_size(x), kernel_size, stride, padding, dilation, ceil_mode)
     if min(windows) < 1:
         raise RuntimeError(
-            f"{operation}: Output size is too small: expected x large enough for one window of kernel_size={tuple(kernel_size)}, "
-            f"dilation={tuple(dilation)}, padding={tuple(padding)}, got x of shape {tuple(x.shape)} and output size {tuple(windows)}"
+            f"{operation}: Output size is too small: expected x large enough for one window of "
+            f"kernel_size={tuple(kernel_size)}, dilation={tuple(dilation)}, padding={tuple(padding)}, "
+            f"got x of shape {tuple(x.shape)} and output size {tuple(windows)}"
         )
     return windows
 
@@ -105,7 +124,8 @@ def require_offsets(operation: str, offsets: Tensor, kernel_size: Pair) -> None:
     """Refuse offsets whose dtype is not the one that pooling with ``kernel_size`` records."""
     if offsets.dtype != offset_dtype(kernel_size):
         raise RuntimeError(
-            f"{operation}: expected offsets of dtype {offset_dtype(kernel_size)} for kernel_size={tuple(kernel_size)}, got {offsets.dtype}"
+            f"{operation}: expected offsets of dtype {offset_dtype(kernel_size)} for kernel_size={tuple(kernel_size)}, "
+            f"got {offsets.dtype}"
         )
 
 
@@ -119,12 +139,13 @@ def require_recorded_for(
     operation: str, x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, windows: Pair
 ) -> None:
     """Refuse a map ``x`` from which no pooling of these arguments gives ``windows``, with or without ``ceil_mode``."""
-    sizes = tuple(x.shape[-2:])
+    sizes = spatial_size(x)
     allowed = [pooled_sizes(sizes, kernel_size, stride, padding, dilation, ceil) for ceil in (False, True)]
     if tuple(windows) not in allowed:
         raise RuntimeError(
-            f"{operation}: expected offsets of spatial shape {allowed[0]} for a map of {sizes} pooled with kernel_size={tuple(kernel_size)}, "
-            f"stride={tuple(stride)}, padding={tuple(padding)}, dilation={tuple(dilation)}, got {tuple(windows)}"
+            f"{operation}: expected offsets of spatial shape {allowed[0]} for a map of {sizes} pooled with "
+            f"kernel_size={tuple(kernel_size)}, stride={tuple(stride)}, padding={tuple(padding)}, dilation={tuple(dilation)}, "
+            f"got {tuple(windows)}"
         )
 
 
@@ -135,11 +156,10 @@ def unpooled_size(
 
     ``output_size`` may carry batch and channels in front.
     """
-    default = tuple((o - 1) * s + k - 2 * p for o, s, k, p in zip(x.shape[-2:], stride, kernel_size, padding, strict=True))
-    if output_size is None:
-        size = default
-    else:
-        given = list(output_size) if isinstance(output_size, (tuple, list, torch.Size)) else [output_size] * 2
+    height, width = ((o - 1) * s + k - 2 * p for o, s, k, p in zip(x.shape[-2:], stride, kernel_size, padding, strict=True))
+    default = size = (height, width)
+    if output_size is not None:
+        given = list(output_size) if isinstance(output_size, Sequence) else [output_size] * 2
         if len(given) not in (2, 4):
             raise ValueError(
                 f"{operation}: output_size should be a sequence containing 2 or 4 elements, but it has a length of '{len(given)}'"
@@ -148,7 +168,8 @@ def unpooled_size(
         for axis, (wanted, usual, step) in enumerate(zip(size, default, stride, strict=True)):
             if not usual - step < wanted < usual + step:
                 raise ValueError(
-                    f'{operation}: invalid output_size "{given[-2:]}" (dim {axis} must be between {usual - step} and {usual + step})'
+                    f'{operation}: invalid output_size "{given[-2:]}" '
+                    f"(dim {axis} must be between {usual - step} and {usual + step})"
                 )
     if min(size) < 1:
         raise ValueError(f"{operation}: expected an output size of at least 1x1, got {size}")

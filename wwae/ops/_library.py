@@ -40,8 +40,8 @@ class Differentiable(torch.autograd.Function):
     run: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls) -> None:
-        cls.forward = staticmethod(cls.operation)
-        cls.vmap = staticmethod(lambda info, in_dims, *arguments: _fold_batch(cls, info, in_dims, arguments))
+        setattr(cls, "forward", staticmethod(cls.operation))  # noqa: B010  (mypy takes an assignment for a mistake)
+        setattr(cls, "vmap", staticmethod(lambda info, dims, *arguments: _fold_batch(cls, info, dims, arguments)))  # noqa: B010
         cls.run = staticmethod(_runner(cls, cls.operation, cls.tensors))
         torch.library.register_autograd(cls.operation, cls.backward, setup_context=cls.setup_context, lib=LIBRARY)
 

@@ -1,8 +1,8 @@
 """Which implementation of an operation runs: what exists here, what is chosen, and why not the others.
 
-``"auto"`` takes for each device the fastest implementation that can run there. :func:`use_backend` and ``WWAE_BACKEND`` force one;
-a forced backend that cannot run raises. The choice is made where PyTorch dispatches ``wwae::<operation>``, so it holds for backward,
-for compiled code and for direct calls of ``torch.ops.wwae`` alike, in all threads of the process.
+``"auto"`` takes for each device the fastest implementation that can run there. :func:`use_backend` and ``WWAE_BACKEND`` force
+one; a forced backend that cannot run raises. The choice is made where PyTorch dispatches ``wwae::<operation>``, so it holds for
+backward, for compiled code and for direct calls of ``torch.ops.wwae`` alike, in all threads of the process.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch import Tensor
 from wwae.ops import _arguments as check
 from wwae.ops._batch import as_given, batched
 from wwae.ops._library import Differentiable, define
-from wwae.reference.window import Pair, memory_format
+from wwae.reference.window import Pair, memory_format, spatial_size
 
 __all__ = ["fixed_unpool2d"]
 
@@ -43,7 +43,7 @@ class FixedUnpool2d(Differentiable):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         x, ctx.stride, ctx.position, ctx.output_size = inputs
-        ctx.windows = tuple(x.shape[-2:])
+        ctx.windows = spatial_size(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:

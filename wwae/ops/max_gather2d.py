@@ -10,7 +10,7 @@ from torch import Tensor
 from wwae.ops import _arguments as check
 from wwae.ops import max_unpool2d as unpool
 from wwae.ops._library import Differentiable, define
-from wwae.reference.window import memory_format
+from wwae.reference.window import memory_format, spatial_size
 
 __all__: list[str] = []
 
@@ -33,7 +33,7 @@ class MaxGather2d(Differentiable):
         x, indices = inputs
         ctx.save_for_backward(indices)
         ctx.save_for_forward(indices)
-        ctx.input_size = tuple(x.shape[-2:])
+        ctx.input_size = spatial_size(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:

@@ -14,7 +14,7 @@ from wwae.ops._library import Differentiable, define
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_pool2d import SwitchPool2d
 from wwae.ops.switch_unpool2d import SwitchUnpool2d, in_layout_of
-from wwae.reference.window import Pair, memory_format, offset_dtype
+from wwae.reference.window import Pair, memory_format, offset_dtype, spatial_size
 
 __all__ = ["max_pool2d"]
 
@@ -29,10 +29,11 @@ def _fake(
     check.require_geometry(NAME, kernel_size, stride, padding, dilation)
     windows = check.require_windows(NAME, x, kernel_size, stride, padding, dilation, ceil_mode)
     shape, layout = (*x.shape[:2], *windows), memory_format(x)
-    return tuple(
+    values, indices, offsets = (
         torch.empty(shape, dtype=dtype, device=x.device, memory_format=layout)
         for dtype in (x.dtype, torch.int64, offset_dtype(kernel_size))
     )
+    return values, indices, offsets
 
 
 class MaxPool2d(Differentiable):
@@ -53,7 +54,7 @@ class MaxPool2d(Differentiable):
         ctx.save_for_backward(offsets)
         ctx.save_for_forward(offsets)
         ctx.geometry = kernel_size, stride, padding, dilation
-        ctx.input_size = tuple(x.shape[-2:])
+        ctx.input_size = spatial_size(x)
 
     @staticmethod
     def backward(ctx: Any, grad_values: Tensor, _grad_indices: Tensor | None, _grad_offsets: Tensor | None) -> tuple:
@@ -99,13 +100,13 @@ def max_pool2d(
         [5.0, 1]
     """
     if not isinstance(input, Tensor) or input.dtype not in check.DTYPES:
-        return torch.nn.functional.max_pool2d(
-            input, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode, return_indices=return_indices
-        )
-    check.require_image(NAME, "input", input)
+        pytorch: Any = torch.nn.functional.max_pool2d
+        return pytorch(input, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode, return_indices=return_indices)
     geometry = check.pool_arguments(NAME, kernel_size, stride, padding, dilation)
-    check.require_windows(NAME, input, *geometry, ceil_mode)
+    check.require_image(NAME, "input", input)
+    check.require_windows(NAME, input, *geometry, check.require_bool(NAME, "ceil_mode", ceil_mode))
     if not return_indices:
-        return as_given(input, SwitchPool2d.run(*batched(input), *geometry, bool(ceil_mode))[0])[0]
-    values, indices, _ = MaxPool2d.run(*batched(input), *geometry, bool(ceil_mode))
-    return as_given(input, values, indices)
+        return as_given(input, SwitchPool2d.run(*batched(input), *geometry, ceil_mode)[0])[0]
+    values, indices, _ = MaxPool2d.run(*batched(input), *geometry, ceil_mode)
+    values, indices = as_given(input, values, indices)
+    return values, indices

@@ -73,7 +73,8 @@ def max_unpool2d(
     """:func:`torch.nn.functional.max_unpool2d`: the same arguments and values; deterministic on every device.
 
     Where several windows share an index the last one in raster order wins, as in PyTorch on one CPU thread (on several and on
-    CUDA its threads race), and the gradient goes to that window alone. PyTorch sends it to all of them, which is not the derivative of its forward.
+    CUDA its threads race), and the gradient goes to that window alone. PyTorch sends it to all of them, which is not the
+    derivative of its forward.
 
     Args:
         input (Tensor[N, C, OH, OW] or Tensor[C, OH, OW], float32 | float64 | bfloat16 | float16): pooled values.
@@ -85,8 +86,8 @@ def max_unpool2d(
         Tensor[N, C, H, W] in the dtype and memory format of ``input``, 0 where no index points.
 
     Raises:
-        TypeError, ValueError, RuntimeError: as PyTorch's function; an index outside the plane raises RuntimeError on the CPU, naming
-            the first; on CUDA it writes nothing and trips a device assertion.
+        TypeError, ValueError, RuntimeError: as PyTorch's function; an index outside the plane raises RuntimeError on the CPU and
+            names the first; on CUDA it writes nothing and trips a device assertion.
 
     Example:
         >>> wwae.ops.max_unpool2d(torch.tensor([[[[5.0]]]]), torch.tensor([[[[1]]]]), 2).tolist()
@@ -94,7 +95,11 @@ def max_unpool2d(
     """
     check.require_dtype(NAME, "input", input)
     require_indices(NAME, "input", input, indices)
-    check.require_image(NAME, "input", input)
+    if input.dim() not in (3, 4) or 0 in input.shape[1:]:
+        raise RuntimeError(
+            f"{NAME}: Input to max_unpooling2d should be a 3d or 4d Tensor: expected input of shape (N, C, OH, OW) "
+            f"or (C, OH, OW), got {tuple(input.shape)}"
+        )
     kernel = check.pair(NAME, "kernel_size", kernel_size)
     steps = kernel if stride is None else check.pair(NAME, "stride", stride)
     size = check.unpooled_size(NAME, input, kernel, steps, check.pair(NAME, "padding", padding), output_size)

@@ -14,7 +14,7 @@ from torch import Tensor
 from wwae.ops import _arguments as check
 from wwae.ops import switch_unpool2d as unpool
 from wwae.ops._library import Differentiable, define
-from wwae.reference.window import Pair, memory_format
+from wwae.reference.window import Pair, memory_format, spatial_size
 
 __all__: list[str] = []
 
@@ -45,7 +45,7 @@ class SwitchGather2d(Differentiable):
         ctx.save_for_backward(offsets)
         ctx.save_for_forward(offsets)
         ctx.geometry = kernel_size, stride, padding, dilation
-        ctx.input_size = tuple(x.shape[-2:])
+        ctx.input_size = spatial_size(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:

@@ -18,7 +18,7 @@ from wwae.ops._library import Differentiable, define
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_unpool2d import SwitchUnpool2d, in_layout_of
 from wwae.ops.switches import Switches, _make
-from wwae.reference.window import Pair, memory_format, offset_dtype
+from wwae.reference.window import Pair, memory_format, offset_dtype, spatial_size
 
 __all__ = ["switch_pool2d"]
 
@@ -53,7 +53,7 @@ class SwitchPool2d(Differentiable):
         ctx.save_for_backward(offsets)
         ctx.save_for_forward(offsets)
         ctx.geometry = kernel_size, stride, padding, dilation
-        ctx.input_size = tuple(x.shape[-2:])
+        ctx.input_size = spatial_size(x)
 
     @staticmethod
     def backward(ctx: Any, grad_values: Tensor, _grad_offsets: Tensor | None) -> tuple:
@@ -105,8 +105,8 @@ def switch_pool2d(
         (5.0, 1)
     """
     check.require_dtype(NAME, "x", x)
-    check.require_image(NAME, "x", x)
     geometry = check.pool_arguments(NAME, kernel_size, stride, padding, dilation)
-    check.require_windows(NAME, x, *geometry, ceil_mode)
-    values, offsets = as_given(x, *SwitchPool2d.run(*batched(x), *geometry, bool(ceil_mode)))
-    return values, _make(offsets, *geometry, bool(ceil_mode), tuple(x.shape[-2:]))
+    check.require_image(NAME, "x", x)
+    check.require_windows(NAME, x, *geometry, check.require_bool(NAME, "ceil_mode", ceil_mode))
+    values, offsets = as_given(x, *SwitchPool2d.run(*batched(x), *geometry, ceil_mode))
+    return values, _make(offsets, *geometry, ceil_mode, spatial_size(x))

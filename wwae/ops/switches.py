@@ -224,7 +224,8 @@ def _flatten_with_keys(switches: Switches) -> tuple[list[tuple[Any, Any]], list[
 
 def _unflatten(children: Any, context: list[Any]) -> Switches:
     offsets, height, width = children
-    return _make(offsets, *context, (height, width))
+    kernel_size, stride, padding, dilation, ceil_mode = context
+    return _make(offsets, kernel_size, stride, padding, dilation, ceil_mode, (height, width))
 
 
 pytree.register_pytree_node(

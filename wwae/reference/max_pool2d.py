@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wwae.reference.switch_pool2d import switch_pool2d_reference
-from wwae.reference.window import Pair, switch_positions
+from wwae.reference.window import Pair, spatial_size, switch_positions
 
 
 def max_pool2d_reference(
@@ -17,7 +17,7 @@ def max_pool2d_reference(
     A window without a real tap has the index that PyTorch gives it: the window's first tap that is not above or left of the map.
     """
     values, offsets = switch_pool2d_reference(x, kernel_size, stride, padding, dilation, ceil_mode)
-    row, column, real = switch_positions(offsets, kernel_size, stride, padding, dilation, x.shape[-2:])
+    row, column, real = switch_positions(offsets, kernel_size, stride, padding, dilation, spatial_size(x))
 
     def first_tap(windows: int, axis: int) -> Tensor:
         start = torch.arange(windows, device=x.device) * stride[axis] - padding[axis]

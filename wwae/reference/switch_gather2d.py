@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wwae.reference.switch_unpool2d import switch_unpool2d_reference
-from wwae.reference.window import Pair, accumulation_dtype, memory_format, switch_positions
+from wwae.reference.window import Pair, accumulation_dtype, memory_format, spatial_size, switch_positions
 
 
 def switch_gather2d_reference(
@@ -18,7 +18,7 @@ def switch_gather2d_reference(
     windows that point at the element. A switch that names no real tap reads 0.
     """
     geometry = (kernel_size, stride, padding, dilation)
-    size = x.shape[-2:]
+    size = spatial_size(x)
     row, column, real = switch_positions(offsets, *geometry, size)
     index = torch.where(real, row * size[1] + column, 0).flatten(-2)
 
@@ -32,9 +32,7 @@ def switch_gather2d_reference(
         owner = switch_unpool2d_reference(order, offsets, *geometry, size, "last")
         values = torch.where(read(owner) == order, values, 0)
     elif overlap == "mean":
-        claims = switch_unpool2d_reference(
-            torch.ones_like(offsets, dtype=torch.float64), offsets, *geometry, size, "sum"
-        )
+        claims = switch_unpool2d_reference(torch.ones_like(offsets, dtype=torch.float64), offsets, *geometry, size, "sum")
         wide = accumulation_dtype(x.dtype)
         values = (values.to(wide) / read(claims).clamp(min=1).to(wide)).to(x.dtype)
     return values.contiguous(memory_format=memory_format(x))

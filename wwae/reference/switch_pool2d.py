@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wwae.reference.window import Pair, memory_format, offset_dtype, padded_map, pooled_sizes, tap_views
+from wwae.reference.window import Pair, memory_format, offset_dtype, padded_map, pooled_sizes, spatial_size, tap_views
 
 
 def switch_pool2d_reference(
@@ -16,7 +16,7 @@ def switch_pool2d_reference(
     The first tap in raster order wins a tie; a NaN beats every number and the last NaN wins; a window of all ``-inf`` picks its
     first real tap; a window without a real tap has value ``-inf`` and offset 0.
     """
-    windows = pooled_sizes(x.shape[-2:], kernel_size, stride, padding, dilation, ceil_mode)
+    windows = pooled_sizes(spatial_size(x), kernel_size, stride, padding, dilation, ceil_mode)
     values = torch.full((*x.shape[:2], *windows), -torch.inf, dtype=x.dtype, device=x.device)
     offsets = torch.zeros_like(values, dtype=torch.int64)
     undecided = torch.ones_like(values, dtype=torch.bool)
@@ -31,6 +31,4 @@ def switch_pool2d_reference(
         offsets = torch.where(wins, offset, offsets)
         undecided = undecided & ~real.bool()
     layout = memory_format(x)
-    return values.contiguous(memory_format=layout), offsets.to(offset_dtype(kernel_size)).contiguous(
-        memory_format=layout
-    )
+    return values.contiguous(memory_format=layout), offsets.to(offset_dtype(kernel_size)).contiguous(memory_format=layout)

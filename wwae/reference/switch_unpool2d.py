@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wwae.reference.window import Pair, accumulation_dtype, memory_format, padded_map, tap_views
+from wwae.reference.window import Pair, accumulation_dtype, memory_format, padded_map, spatial_size, tap_views
 
 
 def switch_unpool2d_reference(
@@ -23,7 +23,7 @@ def switch_unpool2d_reference(
     Where several windows point at one element, ``overlap`` decides: ``"last"`` keeps the last in raster order, ``"sum"`` adds
     them in raster order, ``"mean"`` divides that sum by their number. Sums of bfloat16 and float16 are float32, rounded once.
     """
-    windows = x.shape[-2:]
+    windows = spatial_size(x)
     height, width = output_size
     blank = x.new_zeros((*x.shape[:2], height, width), dtype=accumulation_dtype(x.dtype))
     total = padded_map(blank, windows, kernel_size, stride, padding, dilation, 0)

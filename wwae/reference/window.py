@@ -24,12 +24,15 @@ def pooled_size(size: int, kernel_size: int, stride: int, padding: int, dilation
     return windows - 1 if (windows - 1) * stride >= size + padding else windows
 
 
-def pooled_sizes(
-    input_size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-) -> Pair:
+def pooled_sizes(input_size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Pair:
     """``(OH, OW)`` for a map of ``input_size`` ``(H, W)``."""
     (h, w), (kh, kw), (sh, sw), (ph, pw), (dh, dw) = input_size, kernel_size, stride, padding, dilation
     return pooled_size(h, kh, sh, ph, dh, ceil_mode), pooled_size(w, kw, sw, pw, dw, ceil_mode)
+
+
+def spatial_size(x: Tensor) -> Pair:
+    """``(H, W)`` of a tensor whose last two dimensions are rows and columns."""
+    return x.shape[-2], x.shape[-1]
 
 
 def offset_dtype(kernel_size: Pair) -> torch.dtype:
@@ -43,9 +46,10 @@ def offset_dtype(kernel_size: Pair) -> torch.dtype:
 def memory_format(x: Tensor) -> torch.memory_format:
     """The layout an operation works and answers in, from the strides of its first argument.
 
-    Channels-last when neighbouring channels are neighbours in memory and the tensor is not simply contiguous.
+    Channels-last when neighbouring channels are neighbours in memory and neighbouring columns are not, whatever the sizes: a map
+    of one pixel shows its layout by its strides alone.
     """
-    if x.size(1) > 1 and x.stride(1) == 1 and not x.is_contiguous():
+    if x.size(1) > 1 and x.stride(1) == 1 and x.stride(3) >= x.size(1):
         return torch.channels_last
     return torch.contiguous_format
 
@@ -55,9 +59,7 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
-def padded_map(
-    x: Tensor, windows: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, fill
-) -> Tensor:
+def padded_map(x: Tensor, windows: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, fill) -> Tensor:
     """``x`` surrounded by ``fill`` so far that every tap of every window lies inside."""
     bottom, right = (
         max(0, (o - 1) * s - p + (k - 1) * d + 1 - size)
@@ -66,9 +68,7 @@ def padded_map(
     return torch.nn.functional.pad(x, (padding[1], right, padding[0], bottom), value=fill)
 
 
-def tap_views(
-    padded: Tensor, windows: Pair, kernel_size: Pair, stride: Pair, dilation: Pair
-) -> Iterator[tuple[int, Tensor]]:
+def tap_views(padded: Tensor, windows: Pair, kernel_size: Pair, stride: Pair, dilation: Pair) -> Iterator[tuple[int, Tensor]]:
     """``(offset, view)`` for each tap in raster order; ``view[..., oh, ow]`` is that tap of window ``(oh, ow)`` of ``padded``."""
     (oh, ow), (kh, kw), (sh, sw), (dh, dw) = windows, kernel_size, stride, dilation
     for r in range(kh):
@@ -90,7 +90,5 @@ def switch_positions(
     c = offsets - r * kernel_size[1]
     row = (oh * stride[0] - padding[0]).unsqueeze(-1) + r * dilation[0]
     column = (ow * stride[1] - padding[1]) + c * dilation[1]
-    real = (
-        (r >= 0) & (r < kernel_size[0]) & (row >= 0) & (row < input_size[0]) & (column >= 0) & (column < input_size[1])
-    )
+    real = (r >= 0) & (r < kernel_size[0]) & (row >= 0) & (row < input_size[0]) & (column >= 0) & (column < input_size[1])
     return row, column, real
