@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import gc
-import operator
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +14,13 @@ from torch import nn
 from torch.fx import Node, Proxy
 from torch.utils import _pytree as pytree
 
+from wwae.nn.max_pool2d import MaxPool2d
 from wwae.nn.max_unpool2d import MaxUnpool2d
+from wwae.nn.switch_pool2d import SwitchPool2d
 
 __all__ = ["IndexFlow", "find_index_flow"]
 
+_POOLS = (nn.MaxPool2d, MaxPool2d, SwitchPool2d)
 _FUNCTIONS = {
     torch.nn.functional.max_pool2d: "torch.nn.functional.max_pool2d",
     torch.nn.functional.max_pool2d_with_indices: "torch.nn.functional.max_pool2d",
@@ -64,7 +66,7 @@ class _Tracer(torch.fx.Tracer):
     def __init__(self) -> None:
         super().__init__()
         self.symbols: list[tuple[weakref.ref[Proxy], Node]] = []
-        self.hooked: list[tuple[str, list[Node]]] = []
+        self.hooked: list[tuple[str, set[Node]]] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, (nn.MaxPool2d, nn.MaxUnpool2d)) or super().is_leaf_module(m, module_qualified_name)
@@ -76,21 +78,28 @@ class _Tracer(torch.fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = super().call_module(m, m.forward, args, kwargs)
+        if type(m) in _POOLS and m.return_indices:
+            result = result[0], result[1]  # known to be two, so the model may unpack it in any way
         if m._forward_hooks or m._forward_pre_hooks:
-            seen = [leaf.node for leaf in pytree.tree_leaves((args, kwargs, result)) if isinstance(leaf, Proxy)]
+            shown = (args, kwargs, result) if m._forward_hooks else (args, kwargs)
+            seen = {leaf.node for leaf in pytree.tree_leaves(shown) if isinstance(leaf, Proxy)}
             self.hooked.append((self.path_of_module(m), seen))
         return result
 
-    def outliving(self) -> set[Node]:
-        """Values that something still refers to when ``forward`` has returned: they were stored."""
-        gc.collect()
-        return {node for symbol, node in self.symbols if symbol() is not None}
+    def outlives(self, value: Node) -> bool:
+        """Whether something still refers to a value when ``forward`` has returned: it was stored."""
+
+        def alive() -> bool:
+            return any(node is value and symbol() is not None for symbol, node in self.symbols)
+
+        if alive():
+            gc.collect()
+        return alive()
 
 
 def _trace(model: nn.Module, flow: IndexFlow) -> None:
     tracer = _Tracer()
     graph = tracer.trace(model)
-    stored = tracer.outliving()
     names = {module: name for name, module in model.named_modules()}
 
     def module_of(node: Node) -> nn.Module | None:
@@ -98,43 +107,25 @@ def _trace(model: nn.Module, flow: IndexFlow) -> None:
 
     for node in graph.nodes:
         module = module_of(node)
-        if isinstance(module, nn.MaxPool2d):
+        if isinstance(module, nn.MaxPool2d) and type(module) in _POOLS and module.return_indices:
             name = names[module]
             unpools = flow.unpools.setdefault(name, set())
-            if not module.return_indices:
-                continue
-            for user in _users_of_indices(node):
+            indices = next(user for user in node.users if user.args[1] == 1)
+            for user in indices.users:
                 unpool = module_of(user)
                 obstacle = _obstacle(module, user, unpool, names)
-                if obstacle is None and unpool is not None:
-                    unpools.add(names[unpool])
-                elif obstacle is not None:
+                if obstacle is not None:
                     flow.obstacles.setdefault(name, obstacle)
-            carriers = {node, *_indices(node)}
-            if carriers & stored:
+                elif unpool is not None:
+                    unpools.add(names[unpool])
+            if tracer.outlives(indices):
                 flow.obstacles.setdefault(name, "its indices are stored")
             for path, seen in tracer.hooked:
-                if carriers & set(seen):
+                if indices in seen:
                     flow.obstacles.setdefault(name, f"a hook of {path} sees its indices")
         elif node.op == "call_function" and node.target in _FUNCTIONS:
             scope = next(reversed(node.meta.get("nn_module_stack") or {"": None}))
             flow.functions.add((str(scope), _FUNCTIONS[node.target]))
-
-
-def _indices(pool: Node) -> list[Node]:
-    """The nodes that take the second of a pool's two results."""
-    return [user for user in pool.users if user.target is operator.getitem and user.args[1] in (1, -1)]
-
-
-def _users_of_indices(pool: Node) -> Iterator[Node]:
-    """Nodes that use a pool's indices, alone or together with its values."""
-    indices = _indices(pool)
-    for user in pool.users:
-        values_alone = user.target is operator.getitem and user.args[1] in (0, -2)
-        if user not in indices and not values_alone:
-            yield user
-    for node in indices:
-        yield from node.users
 
 
 def _obstacle(pool: nn.MaxPool2d, user: Node, unpool: nn.Module | None, names: dict[nn.Module, str]) -> str | None:
@@ -147,7 +138,7 @@ def _obstacle(pool: nn.MaxPool2d, user: Node, unpool: nn.Module | None, names: d
         return f"its indices are used by {called}{attribute}"
     name = names[unpool]
     if type(unpool) not in (nn.MaxUnpool2d, MaxUnpool2d) or "forward" in vars(unpool):
-        return f"its indices go to {name}, a {type(unpool).__name__} of its own kind"
+        return f"its indices go to {name} ({type(unpool).__name__}), which may expect int64"
     given = dict(zip(("input", "indices", "output_size"), user.args, strict=False)) | user.kwargs
     if given.get("output_size") is None and not _same_windows(pool, unpool):
         return f"{name} has other windows and is given no output_size"
