@@ -1,0 +1,39 @@
+// max_pool2d on CUDA: (values, indices, offsets), each (N, C, OH, OW). Kernels in max_pool2d.cuh.
+#include "cuda/max_pool2d.cuh"
+
+#include "cuda/launch.cuh"
+
+namespace wwae {
+namespace {
+
+std::tuple<Tensor, Tensor, Tensor> max_pool2d_cuda(const Tensor& x, const Pair& kernel_size, const Pair& stride,
+                                                   const Pair& padding, const Pair& dilation, bool ceil_mode) {
+  constexpr const char* op = "max_pool2d";
+  check_4d(op, "x", x);
+  const Geometry geometry = pool_geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode);
+  const Geometry32 g = narrow(op, geometry);
+  const DeviceGuard guard(x.get_device_index());
+  const MemoryFormat layout = memory_format_of(x);
+  const Sizes size = {x.size(0), x.size(1), geometry.h.output, geometry.w.output};
+  const ScalarType offsets_type = offset_dtype(geometry.taps());
+  Tensor values = allocate(size, x.scalar_type(), layout, x);
+  Tensor indices = allocate(size, ScalarType::Long, layout, x);
+  Tensor offsets = allocate(size, offsets_type, layout, x);
+  dispatch_floating(op, x, [&](auto scalar) {
+    if (values.numel() == 0) return;
+    const Tensor input = with_layout(x, layout);
+    const auto [images, channels] = interleaving(x, layout);
+    using scalar_t = device_t<typename decltype(scalar)::type>;
+    const PoolTensors<scalar_t> tensors = {elements<scalar_t>(input), mutable_elements<scalar_t>(values),
+                                           offsets.mutable_data_ptr(), mutable_elements<int64_t>(indices), channels};
+    dispatch_offset(op, offsets_type, [&](auto offset) {
+      launch_switch_pool2d<typename decltype(offset)::type, true>(launch_on_device_of(x), tensors, g, images);
+    });
+  });
+  return {values, indices, offsets};
+}
+
+STABLE_TORCH_LIBRARY_IMPL(wwae, CUDA, m) { m.impl("max_pool2d", TORCH_BOX(&max_pool2d_cuda)); }
+
+}  // namespace
+}  // namespace wwae
