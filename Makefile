@@ -80,7 +80,7 @@ gpu: install
 
 docs: install
 	$(BIN)/python docs/make_figures.py
-	$(BIN)/python -m benchmarks.report
+	PYTHONPATH=. $(BIN)/python docs/make_performance.py
 	$(BIN)/python docs/make_results.py
 
 clean:

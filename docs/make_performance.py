@@ -1,0 +1,90 @@
+"""Write the tables of ``docs/performance.md`` and draw its figures, from ``benchmarks/results/*.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from generated import write_generated
+from matplotlib.figure import Figure
+
+from benchmarks.results import DIRECTORY, Row
+from benchmarks.table import comparisons, markdown, table
+
+DOCS = Path(__file__).parent
+LAYOUTS = ("contiguous", "channels_last")
+DRAWN = ("switch_pool2d", "switch_unpool2d")
+# Okabe and Ito's palette, safe for colour-blind readers.
+BARS = {"wwae": "#0072B2", "eager": "#E69F00", "compile": "#009E73"}
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Bandwidth of a training step in float32, for each case beside the copy of the same bytes."""
+    groups = comparisons(rows)
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    axes = figure.subplots(len(DRAWN), len(LAYOUTS), sharey="row", squeeze=False)
+    for line, operation in zip(axes, DRAWN, strict=True):
+        for axis, layout in zip(line, LAYOUTS, strict=True):
+            chosen = {k[1]: g for k, g in groups.items() if (k[0], *k[2:]) == (operation, "float32", layout, "step")}
+            for place, group in enumerate(chosen.values()):
+                for shift, (provider, color) in enumerate(BARS.items()):
+                    if provider in group:
+                        axis.bar(place + (shift - 1) * 0.27, group[provider]["gb_per_s"], 0.25, color=color)
+                if "copy" in group:
+                    axis.hlines(group["copy"]["gb_per_s"], place - 0.42, place + 0.42, color="black", linewidth=1.5)
+            axis.set_xticks(range(len(chosen)), list(chosen), rotation=35, ha="right", fontsize=8)
+            axis.set_title(f"{operation}, {layout}", fontsize=10)
+            axis.spines[["top", "right"]].set_visible(False)
+        line[0].set_ylabel("GB/s of counted bytes")
+    handles = [axes[0, 0].bar(0, 0, color=color) for color in BARS.values()]
+    handles.append(axes[0, 0].plot([], [], color="black")[0])
+    figure.legend(handles, [*BARS, "copy of the same bytes"], loc="outside lower center", ncols=4, frameon=False)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def describe(run: dict[str, Any]) -> str:
+    """The conditions of a run in one line."""
+    words = [run["device"]]
+    if "threads" in run:
+        words += [f"{run['threads']} threads", run["instruction_set"], f"allocator {run['allocator']}"]
+    else:
+        words += [f"CUDA {run['cuda']}", f"driver {run['driver']}", f"Triton {run['triton']}"]
+    return ", ".join([*words, f"PyTorch {run['torch']}", f"wwae {run['wwae']} at {run['commit']}", run["date"]])
+
+
+def section(path: Path) -> str:
+    """The part of one machine."""
+    results = json.loads(path.read_text(encoding="utf-8"))
+    rows = results["rows"]
+    figure = DOCS / "figures" / f"performance-{path.stem}.png"
+    draw(rows, figure)
+    parts = [f"## {path.stem}", *(f"- {describe(run)}" for run in results["runs"].values()), ""]
+    alt = "Bandwidth of a training step beside eager and compiled PyTorch"
+    parts += [f"![{alt}](figures/{figure.name})", ""]
+    for operation in dict.fromkeys(row["operation"] for row in rows):
+        parts += [f"### `{operation}`", "", markdown(table(rows, operation)), ""]
+    parts += [kept_for_backward(rows), ""]
+    return "\n".join(parts)
+
+
+def kept_for_backward(rows: list[Row]) -> str:
+    """Bytes that pooling keeps for backward, from the rows of the training step in contiguous layout."""
+    lines: list[tuple[str, ...]] = [("operation", "case", "dtype", "wwae", "eager", "compile")]
+    for (operation, case, dtype, layout, direction), group in comparisons(rows).items():
+        if layout == "contiguous" and direction == "step":
+            kept = (group[p]["kept_bytes"] / 1e6 if p in group else None for p in BARS)
+            lines.append((operation, case, dtype, *("–" if number is None else f"{number:.2f}" for number in kept)))
+    return "### Kept for backward, MB\n\n" + markdown(lines)
+
+
+def main() -> None:
+    """Write the document."""
+    files = sorted(DIRECTORY.glob("*.json"))
+    text = "\n".join(section(path) for path in files) or "No measurement is committed yet; `make bench` makes one."
+    write_generated(DOCS / "performance.md", "docs/make_performance.py", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The arithmetic of the benchmark suite: counted bytes, quantiles, the results file, the tables."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import results, table, traffic
+from benchmarks.cases import PROVIDERS, Case, Setting, cases, quick_cases, settings
+from benchmarks.measure import quantiles
+
+CASE = Case("a", batch=2, channels=3, size=8, kernel=2, stride=2)
+SETTING = Setting(CASE, "float32", "contiguous", "forward", "wwae")
+
+
+def row(provider="wwae", ms=2.0, **changes):
+    setting = {"operation": "o", "case": "a", "dtype": "float32", "layout": "contiguous", "direction": "forward"}
+    return {**setting, "provider": provider, "ms_p50": ms, "gb_per_s": 1.0, "kept_bytes": 0, **changes}
+
+
+def test_bytes_of_small_windows():
+    elements, windows = 2 * 3 * 64, 2 * 3 * 16
+    assert traffic.pool_forward(SETTING, 1) == 4 * elements + 5 * windows
+    assert traffic.unpool_forward(SETTING, 1) == 5 * windows + 4 * elements
+    assert traffic.gather(SETTING, 1) == windows + 4 * elements + 4 * windows
+
+
+def test_bytes_of_large_windows_are_a_cache_line_each():
+    case = Case("large", batch=1, channels=1, size=64, kernel=16, stride=16)
+    assert traffic.gather(replace(SETTING, case=case), 1) == 16 * (1 + 64 + 4)
+
+
+def test_bytes_follow_the_dtype():
+    assert traffic.pool_forward(replace(SETTING, dtype="bfloat16"), 1) == 2 * 384 + 3 * 96
+
+
+@pytest.mark.parametrize(("direction", "expected"), [("forward", 3), ("backward", 5), ("step", 8)])
+def test_bytes_of_a_direction(direction, expected):
+    assert traffic.in_direction(replace(SETTING, direction=direction), 3, 5) == expected
+
+
+def test_windows_of_overlapping_pools():
+    assert Case("b", 1, 1, 55, kernel=3, stride=2).windows == 27 * 27
+    assert Case("b", 1, 1, 55, kernel=3, stride=2).overlapping
+    assert not CASE.overlapping
+
+
+def test_cases_are_the_ones_the_design_names():
+    assert [c.name for c in cases(4)] == [
+        *(f"vgg16.pool{i}" for i in range(1, 6)),
+        *(f"alexnet.pool{i}" for i in range(1, 4)),
+        "window16",
+    ]
+    assert {c.batch for c in cases(64)} == {64}
+
+
+def test_settings_keep_the_providers_of_a_comparison_together():
+    names = [str(s).rpartition("-")[0] for s in settings(quick_cases(), ("float32",))]
+    assert all(len(set(names[i : i + len(PROVIDERS)])) == 1 for i in range(0, len(names), len(PROVIDERS)))
+    assert len(set(names)) * len(PROVIDERS) == len(names)
+
+
+def test_quantiles_are_milliseconds():
+    times = quantiles([i / 1e3 for i in range(11)])
+    assert (times.p20, times.p50, times.p80) == pytest.approx((2, 5, 8))
+
+
+def test_measuring_again_replaces_rows_and_drops_runs_without_rows():
+    first = {"date": "1", "commit": "a"}
+    second = {"date": "2", "commit": "b"}
+    old = results.merge({"runs": {}, "rows": []}, first, [row(ms=2.0), row("eager", 6.0)])
+    part = results.merge(old, second, [row(ms=1.0)])
+    assert [(r["provider"], r["ms_p50"], r["run"]) for r in part["rows"]] == [("wwae", 1.0, "2 b"), ("eager", 6.0, "1 a")]
+    assert list(part["runs"]) == ["1 a", "2 b"]
+    whole = results.merge(part, second, [row(ms=1.0), row("eager", 5.0)])
+    assert list(whole["runs"]) == ["2 b"]
+
+
+def test_the_file_is_json_with_a_row_a_line(tmp_path):
+    path = tmp_path / "results" / "machine.json"
+    written = results.merge({"runs": {}, "rows": []}, {"date": "1", "commit": "a"}, [row(), row("eager")])
+    results.write(path, written)
+    assert results.read(path) == written
+    assert json.dumps(written["rows"][0]) + ",\n" in path.read_text()
+    assert [entry.name for entry in path.parent.iterdir()] == ["machine.json"]
+
+
+def test_a_file_that_is_not_there_is_empty(tmp_path):
+    assert results.read(tmp_path / "none.json") == {"runs": {}, "rows": []}
+
+
+@pytest.mark.parametrize(
+    ("device", "name", "expected"),
+    [
+        ("cpu", "Intel(R) Xeon(R) Processor @ 2.50GHz", "cpu-intel-xeon-processor-2.50ghz.json"),
+        ("cpu", "AMD EPYC 7742 64-Core Processor", "cpu-amd-epyc-7742-64-core-processor.json"),
+        ("cuda", "NVIDIA H200", "nvidia-h200.json"),
+    ],
+)
+def test_a_file_is_named_by_the_machine(monkeypatch, device, name, expected):
+    monkeypatch.setattr(results, "device_name", lambda device: name)
+    assert results.default_path(device).name == expected
+
+
+def test_the_table_puts_rivals_beside_ours():
+    rows = [row("copy", 1.0), row("wwae", 2.0), row("eager", 6.0)]
+    lines = table.table(rows, "o")
+    assert lines[0] == table.HEADER
+    assert lines[1] == ("a", "float32", "contiguous", "forward", "2.000", "1.0", "50", "3.00", "–")
+    assert table.table([row("eager")], "o") == [table.HEADER]
+    assert table.markdown(lines).splitlines()[1] == "|" + " --- |" * 9
+    assert len({len(line) for line in table.plain([("a", "b"), ("cc", "d")]).splitlines()}) == 1

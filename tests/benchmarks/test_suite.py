@@ -1,0 +1,68 @@
+"""The suite itself, on maps of a few kilobytes: every benchmark runs, is checked against the definition, and leaves its row."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_suite(*options, **environment):
+    command = [sys.executable, "-m", "pytest", "-c", "benchmarks/pytest.ini", "benchmarks", "--quick", "--benchmark-max-time=0.01"]
+    return subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.slow
+def test_every_benchmark_leaves_its_row(tmp_path):
+    path = tmp_path / "results.json"
+    finished = run_suite("-k", "not compile", f"--results={path}")
+    assert finished.returncode == 0, finished.stdout
+    results = json.loads(path.read_text())
+    operations = {file.stem.removeprefix("bench_") for file in (ROOT / "benchmarks").glob("bench_*.py")}
+    assert {row["operation"] for row in results["rows"]} == operations
+    assert {row["provider"] for row in results["rows"]} == {"copy", "wwae", "eager"}
+    assert all(0 < row["ms_p20"] <= row["ms_p50"] <= row["ms_p80"] for row in results["rows"])
+    assert all(row["kept_bytes"] is not None for row in results["rows"] if row["provider"] != "copy")
+    assert "% of copy" in finished.stdout
+
+
+@pytest.mark.slow
+def test_compiled_pytorch_is_measured(tmp_path):
+    path = tmp_path / "results.json"
+    finished = run_suite("-k", "switch_unpool2d and small-float32-contiguous and (wwae or compile)", f"--results={path}")
+    assert finished.returncode == 0, finished.stdout
+    rows = json.loads(path.read_text())["rows"]
+    assert {(row["direction"], row["provider"]) for row in rows} == {
+        (direction, provider) for direction in ("forward", "backward", "step") for provider in ("wwae", "compile")
+    }
+
+
+@pytest.mark.slow
+def test_a_wrong_result_is_not_timed(tmp_path):
+    """The suite under an operation that loses its last value."""
+    spoiled = tmp_path / "spoiled.py"
+    spoiled.write_text(
+        "import wwae\n"
+        "pool = wwae.ops.switch_pool2d\n"
+        "def wrong(x, *arguments):\n"
+        "    values, switches = pool(x, *arguments)\n"
+        "    return values + (wwae.ops.backends._forced == 'auto'), switches\n"
+        "wwae.ops.switch_pool2d = wrong\n"
+    )
+    command = (
+        "import sys, runpy; sys.path.insert(0, sys.argv.pop(1)); import spoiled; runpy.run_module('pytest', run_name='__main__')"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", command, str(tmp_path), "-c", "benchmarks/pytest.ini", "benchmarks", "--quick"]
+        + ["-k", "switch_pool2d and small-float32-contiguous-forward and wwae"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert finished.returncode == 1
+    assert "1 failed" in finished.stdout
+    assert "Tensor-likes are not equal" in finished.stdout
