@@ -41,12 +41,13 @@ $(VENV)/.created:
 	  echo "On Debian and Ubuntu the package python3-venv brings them. PYTHON=... names another interpreter."; \
 	  exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created $(BUILD_INPUTS)
 	$(BIN)/python -m pip install --quiet $(BUILD_REQUIREMENTS)
-	$(BIN)/python -m pip install --no-build-isolation --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
+	@$(BIN)/wwae info
 	@touch $@
 
 demo: install
