@@ -65,9 +65,6 @@ CASES = {
     "17x16 offsets of 16 bits": Case((1, 2, 20, 35), (17, 16), (9, 16), (2, 3)),
 }
 
-# Too many taps for a quick pool; its offsets need 32 bits.
-WIDE_OFFSETS = Case((1, 2, 190, 185), (182, 182), (182, 182))
-
 
 def in_layout(x: Tensor, channels_last: bool) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

@@ -1,0 +1,46 @@
+"""Runs `test_host_kernels.py` in a process of its own, with the kernels built under AddressSanitizer and UBSan.
+
+A read or write outside a tensor, a misaligned vector and a shift or an integer out of range end that process.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from host_kernels import cuda_headers
+
+
+def runtime(compiler: str, library: str) -> str | None:
+    """The sanitizer's library, which has to be in the process before Python itself."""
+    found = subprocess.run([compiler, f"-print-file-name={library}"], capture_output=True, text=True).stdout.strip()
+    return found if os.path.isabs(found) else None
+
+
+@pytest.mark.skipif(cuda_headers() is None, reason="cuda_bf16.h was not found: no CUDA toolkit, no CUDA PyTorch")
+def test_sanitized_kernels():
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        pytest.skip("there is no C++ compiler")
+    runtimes = [runtime(compiler, library) for library in ("libasan.so", "libubsan.so")]
+    if None in runtimes:
+        pytest.skip("the compiler comes without AddressSanitizer or UBSan")
+    # Python and PyTorch keep what they allocate until the end, which is no leak of the kernels.
+    environment = {
+        "LD_PRELOAD": " ".join(runtimes),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "WWAE_TEST_SANITIZE": "1",
+    }
+    tests = Path(__file__).with_name("test_host_kernels.py")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-s", "-x", "-p", "no:cacheprovider", str(tests)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-8000:]
+    passed = re.search(r"(\d+) passed", run.stdout)
+    assert passed and int(passed[1]) > 300, run.stdout[-2000:]
