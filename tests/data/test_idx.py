@@ -63,9 +63,7 @@ def test_load_idx_lists_every_missing_file_and_where_to_get_them(tmp_path: Path)
     assert IMAGES not in message and "http://yann.lecun.com/exdb/mnist/" in message
     with pytest.raises(DataError, match="fashion-mnist: no such folder") as info:
         load_idx(FASHION_MNIST, tmp_path / "nothing")
-    assert str(info.value).count("-ubyte.gz") == 4 and "https://github.com/zalandoresearch/fashion-mnist" in str(
-        info.value
-    )
+    assert str(info.value).count("-ubyte.gz") == 4 and "https://github.com/zalandoresearch/fashion-mnist" in str(info.value)
 
 
 CONTENT = idx_bytes(np.arange(24).reshape(2, 3, 4))

@@ -46,9 +46,7 @@ def test_the_draw_leaves_the_global_generator_alone() -> None:
 
 
 def test_another_labelled_seed_keeps_the_validation_images() -> None:
-    first, second = (
-        semi_supervised_split(LABELS, classes=10, labelled=100, validation=200, labelled_seed=seed) for seed in (0, 1)
-    )
+    first, second = (semi_supervised_split(LABELS, classes=10, labelled=100, validation=200, labelled_seed=seed) for seed in (0, 1))
     assert not torch.equal(first.labelled, second.labelled)
     assert torch.equal(first.validation, second.validation)
 
