@@ -149,7 +149,7 @@ def check_fixed_unpool2d(backend: Callable[..., Tensor], case: Case, dtype, chan
     stride, (batch, channels, height, width) = case.stride, case.shape
     shape = (batch, channels, height // stride[0] + 1, width // stride[1])
     x = in_layout(make_map(shape, dtype, seed=5), channels_last)
-    for position in ((0, 0), (stride[0] - 1, stride[1] // 2)):
+    for position in ((0, 0), (stride[0] - 1, stride[1] // 2), (stride[0] + 1, stride[1])):
         for size in ((height, width), (height + 3, width + 1)):
             actual = backend(x, stride, position, size)
             expected = fixed_unpool2d_reference(x, stride, position, size)

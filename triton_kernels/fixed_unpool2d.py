@@ -3,8 +3,8 @@
     output[n, c, h * SH + r, w * SW + c] = x[n, c, h, w] where that lies on the output, 0 elsewhere; (r, c) = position
 
 x [N, C, OH, OW], output [N, C, H, W], both in the layout of x. Deterministic: every pixel is written once, by the
-program that owns its cell. A program computes one tile of cells (cells), or one tile of pixels where a cell has more
-than 16 (pixels). Bytes per output pixel with stride 2 and 16-bit floats: 0.5 + 2.
+program that owns its cell. A program computes one tile of cells (cells), or one tile of pixels (pixels) where a cell
+has more than 16 or the position lies beyond it. Bytes per output pixel with stride 2 and 16-bit floats: 0.5 + 2.
 """
 
 from __future__ import annotations
@@ -56,16 +56,17 @@ def fixed_unpool2d_pixels_kernel(
     width,
     out_height,
     out_width,
-    row,  # of the value in its cell
+    row,  # of the first value
     column,
     window: tl.constexpr,
     tiling: tl.constexpr,
 ):
     # (image, h, w, channel) is a pixel of the output
     image, h, w, channel, inside = tile_elements(rows, height, width, channels, tiling)
-    oh = h // window.stride_height
-    ow = w // window.stride_width
-    held = inside & (h % window.stride_height == row) & (w % window.stride_width == column)
+    oh = (h - row) // window.stride_height
+    ow = (w - column) // window.stride_width
+    held = inside & (h >= row) & ((h - row) % window.stride_height == 0)
+    held &= (w >= column) & ((w - column) % window.stride_width == 0)
     held &= (oh < out_height) & (ow < out_width)
     value = tl.load(x + element_address(image, oh, ow, channel, out_height, out_width, channels), mask=held, other=0.0)
     tl.store(output + element_address(image, h, w, channel, height, width, channels), value, mask=inside)
@@ -84,7 +85,7 @@ def fixed_unpool2d_triton(x: Tensor, stride: Sequence[int], position: Sequence[i
     if output.numel() == 0:
         return output
     with torch.cuda.device_of(x):
-        if window.cell <= MAX_CELL:
+        if window.cell <= MAX_CELL and position[0] < stride[0] and position[1] < stride[1]:
             cells = cell_grid(height, width, window)
             grid, rows, inner, tiling = tile_map(batch, channels, *cells, channels_last, line=width)
             fixed_unpool2d_cells_kernel[grid](

@@ -12,7 +12,6 @@ import torch
 from host_kernels import HostKernels, build, cuda_headers
 from kernel_cases import CASES, DTYPES, Case, in_layout, make_map
 
-from wwae.reference.fixed_unpool2d import fixed_unpool2d_reference
 from wwae.reference.max_gather2d import max_gather2d_reference
 from wwae.reference.max_unpool2d import max_unpool2d_reference
 from wwae.reference.switch_gather2d import switch_gather2d_reference
@@ -145,11 +144,3 @@ def test_indices_outside_the_plane(kernels: HostKernels, channels_last: bool):
     actual = kernels.max_gather2d(x, bad)
     assert kernels.failed_assertions() == 3
     kernel_cases.assert_same(actual, torch.where(inside, max_gather2d_reference(x, indices), 0), x)
-
-
-@pytest.mark.parametrize("position", [(3, 1), (0, 5), (2, 2)])
-@layouts
-def test_fixed_position_beyond_the_stride(kernels: HostKernels, position: tuple[int, int], channels_last: bool):
-    x = in_layout(make_map((2, 8, 3, 4), torch.bfloat16, seed=0), channels_last)
-    actual = kernels.fixed_unpool2d(x, (2, 2), position, (9, 11))
-    kernel_cases.assert_same(actual, fixed_unpool2d_reference(x, (2, 2), position, (9, 11)), x)
