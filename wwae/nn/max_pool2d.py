@@ -16,7 +16,7 @@ class MaxPool2d(torch.nn.MaxPool2d):
     """:class:`torch.nn.MaxPool2d`: the same constructor, results, ``repr``, state dict and errors.
 
     What differs: the gradient is deterministic on every device, and backward keeps one byte a window (two or four for windows of
-    more than 256 or 32,768 taps) where PyTorch keeps the input and 8 bytes a window.
+    more than 256 or 32,768 taps) where PyTorch keeps the input and 8 bytes a window. ``torch.jit.script`` can't compile it.
 
     Args:
         kernel_size, stride, padding, dilation, return_indices, ceil_mode: as in PyTorch.

@@ -33,7 +33,7 @@ class MaxUnpool2d(torch.nn.MaxUnpool2d):
 
     In place of indices it also takes the :class:`wwae.ops.Switches` of a pooling, which know the size of the map that was pooled:
     ``output_size`` is then not needed, and only checked. Where windows share an index the last one wins, as in PyTorch on the CPU,
-    and the gradient goes to that window alone; PyTorch sends it to all of them.
+    and the gradient goes to that window alone; PyTorch sends it to all of them. ``torch.jit.script`` can't compile it.
 
     Args:
         kernel_size, stride, padding: as in PyTorch; not used with switches.
