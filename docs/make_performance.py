@@ -58,11 +58,9 @@ def section(path: Path) -> str:
     """The part of one machine."""
     results = json.loads(path.read_text(encoding="utf-8"))
     rows = results["rows"]
-    figure = DOCS / "figures" / f"performance-{path.stem}.png"
-    draw(rows, figure)
     parts = [f"## {path.stem}", *(f"- {describe(run)}" for run in results["runs"].values()), ""]
     alt = "Bandwidth of a training step beside eager and compiled PyTorch"
-    parts += [f"![{alt}](figures/{figure.name})", ""]
+    parts += [f"![{alt}](figures/{figure_of(path)})", ""]
     for operation in dict.fromkeys(row["operation"] for row in rows):
         parts += [f"### `{operation}`", "", markdown(table(rows, operation)), ""]
     parts += [kept_for_backward(rows), ""]
@@ -79,11 +77,22 @@ def kept_for_backward(rows: list[Row]) -> str:
     return "### Kept for backward, MB\n\n" + markdown(lines)
 
 
-def main() -> None:
-    """Write the document."""
+def figure_of(path: Path) -> str:
+    """Name of the figure of a results file."""
+    return f"performance-{path.stem}.png"
+
+
+def generated_text() -> str:
+    """The generated part of the document."""
     files = sorted(DIRECTORY.glob("*.json"))
-    text = "\n".join(section(path) for path in files) or "No measurement is committed yet; `make bench` makes one."
-    write_generated(DOCS / "performance.md", "docs/make_performance.py", text)
+    return "\n".join(section(path) for path in files) or "No measurement is committed yet; `make bench` makes one."
+
+
+def main() -> None:
+    """Write the document and draw the figures."""
+    for path in DIRECTORY.glob("*.json"):
+        draw(json.loads(path.read_text(encoding="utf-8"))["rows"], DOCS / "figures" / figure_of(path))
+    write_generated(DOCS / "performance.md", "docs/make_performance.py", generated_text())
 
 
 if __name__ == "__main__":

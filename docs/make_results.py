@@ -76,16 +76,20 @@ def section(recipe: str, results: list[dict[str, Any]]) -> str:
     return "\n".join([f"## {recipe}", "", find_recipe(recipe).summary + ".", "", *lines, "", *commands, ""])
 
 
-def main() -> None:
-    """Add the runs that are named, then write the document."""
-    for path in sys.argv[1:]:
-        add(Path(path))
+def generated_text() -> str:
+    """The generated part of the document."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     by_recipe: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         by_recipe.setdefault(result["summary"]["recipe"], []).append(result)
-    text = "\n".join(section(recipe, runs) for recipe, runs in by_recipe.items())
-    write_generated(DOCS / "results.md", "docs/make_results.py", text or "No run is recorded yet.")
+    return "\n".join(section(recipe, runs) for recipe, runs in by_recipe.items()) or "No run is recorded yet."
+
+
+def main() -> None:
+    """Add the runs that are named, then write the document."""
+    for path in sys.argv[1:]:
+        add(Path(path))
+    write_generated(DOCS / "results.md", "docs/make_results.py", generated_text())
 
 
 if __name__ == "__main__":

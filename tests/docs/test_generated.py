@@ -1,0 +1,102 @@
+"""The generated parts of the documents: up to date with the committed results, and made as they say."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = {"performance.md": "make_performance", "results.md": "make_results"}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import a script of docs/ as it is run: from its own folder, in the checkout."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if name.startswith(("make_", "generated")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(("document", "name"), SCRIPTS.items())
+def test_documents_are_what_the_scripts_make(script, document, name):
+    assert script(name).generated_text().strip() in (ROOT / "docs" / document).read_text(encoding="utf-8"), "run `make docs`"
+
+
+def test_only_what_stands_between_the_markers_changes(script, tmp_path):
+    generated = script("generated")
+    document = tmp_path / "a.md"
+    begin = generated.BEGIN.format(script="s.py")
+    document.write_text(f"before\n{begin}\nold\n{generated.END}\nafter\n")
+    generated.write_generated(document, "s.py", "new")
+    generated.write_generated(document, "s.py", "newer")
+    assert document.read_text() == f"before\n{begin}\n\nnewer\n\n{generated.END}\nafter\n"
+
+
+def test_a_document_without_markers_is_left_alone(script, tmp_path):
+    document = tmp_path / "a.md"
+    document.write_text("words")
+    with pytest.raises(ValueError, match=r"a\.md: expected the lines"):
+        script("generated").write_generated(document, "s.py", "new")
+    assert document.read_text() == "words"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("wwae train mnist-swwae --data.root /a/b --labels 100", "wwae train mnist-swwae --data.root DIR --labels 100"),
+        ("wwae train --data.root='/a b/c' --run.dir=/tmp/x --seed 1", "wwae train --data.root=DIR --seed 1"),
+        ("wwae train --run.dir '/tmp/my runs/x'", "wwae train"),
+    ],
+)
+def test_a_recorded_command_names_no_folder_of_a_machine(script, command, expected):
+    assert script("make_results").without_folders(command) == expected
+
+
+def test_a_finished_run_becomes_rows_beside_the_paper(script, tmp_path, monkeypatch):
+    from wwae.recipes import find_recipe
+    from wwae.training import RunDirectory
+
+    results = script("make_results")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    changes = {"data": {"root": tmp_path}, "run": {"dir": tmp_path / "mnist-100"}, "model": {"dropout": 0.5}}
+    directory = RunDirectory.create(tmp_path / "mnist-100", find_recipe("mnist-swwae").configuration().updated(changes))
+    metrics = {"test_error": 10.0, "baseline_test_error": 20.0, "reconstruction_l2": 3.0}
+    facts = {"seed": 0, "epochs": 20, "seconds": 600.0, "device": "cpu", "versions": {"torch": "2.15"}}
+    command = f"wwae train mnist-swwae --data.root {tmp_path}"
+    directory.write_summary({"recipe": "mnist-swwae", "command": command, "metrics": metrics, **facts})
+
+    results.add(tmp_path / "mnist-100")
+
+    kept = tmp_path / "results" / "mnist-100.json"
+    assert str(tmp_path) not in kept.read_text()
+    assert results.rows_of(json.loads(kept.read_text())) == [
+        ("100", "0.5", "1", "20", "0", "SWWAE", "10.00", "8.71 ± 0.34", "+1.29"),
+        ("100", "0.5", "1", "20", "0", "convnet", "20.00", "22.98", "-2.98"),
+    ]
+    text = results.generated_text()
+    assert "| 100 | 0.5 | 1 | 20 | 0 | SWWAE | 10.00 | 8.71 ± 0.34 | +1.29 |" in text
+    assert "`wwae train mnist-swwae --data.root DIR`: 10 minutes of training on cpu" in text
+
+
+def test_measurements_become_tables_and_a_figure(script, tmp_path, monkeypatch):
+    performance = script("make_performance")
+    setting = {"operation": "switch_pool2d", "case": "a", "dtype": "float32", "layout": "contiguous", "direction": "step"}
+    times = {"copy": 1.0, "wwae": 2.0, "eager": 6.0, "compile": 4.0}
+    kept = {"copy": None, "wwae": 1_000_000, "eager": 9_000_000, "compile": 4_000_000}
+    rows = [{**setting, "provider": p, "ms_p50": ms, "gb_per_s": 8 / ms, "kept_bytes": kept[p]} for p, ms in times.items()]
+    facts = {"device": "A CPU", "threads": 2, "instruction_set": "AVX2", "allocator": "default"}
+    run = {**facts, "torch": "2.15", "wwae": "0.1.0", "commit": "abc", "date": "2026-01-01"}
+    path = tmp_path / "cpu-a.json"
+    path.write_text(json.dumps({"runs": {"r": run}, "rows": rows}))
+    text = performance.section(path)
+    assert "A CPU, 2 threads, AVX2, allocator default, PyTorch 2.15, wwae 0.1.0 at abc, 2026-01-01" in text
+    assert "| a | float32 | contiguous | step | 2.000 | 4.0 | 50 | 3.00 | 2.00 |" in text
+    assert "| switch_pool2d | a | float32 | 1.00 | 9.00 | 4.00 |" in text
+    performance.draw(rows, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
