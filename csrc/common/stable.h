@@ -31,8 +31,9 @@ using Sizes = std::vector<int64_t>;  // a shape
 
 inline Sizes sizes_of(const Tensor& tensor) { return Sizes(tensor.sizes().begin(), tensor.sizes().end()); }
 
-// Layout rule of every operation: the first input decides, the other inputs and all outputs follow. A tensor of one
-// channel counts as contiguous; a map of one pixel shows its layout by its strides.
+// Layout rule of every operation: the first input decides, the other inputs and all outputs follow. Channels-last when
+// neighbouring channels are neighbours in memory and neighbouring columns are not; strides alone tell, so a map of one
+// pixel keeps its layout.
 inline MemoryFormat memory_format_of(const Tensor& x) {
   const bool channels_last = x.size(1) > 1 && x.stride(1) == 1 && x.stride(3) >= x.size(1);
   return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;

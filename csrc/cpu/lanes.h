@@ -140,15 +140,15 @@ void store_interleaved(T* target, Vector<T, N> even, Vector<T, N> odd) {
   }
 }
 
-// Runs `body(width, i)` over chunks [i, i + width) that cover [0, n), `width` being an integral constant. The last
-// chunk is moved back onto elements that are already done, so `body` must give the same result when it meets them
-// again; only rows shorter than four elements go one by one. `widest` is a power of two.
-template <int widest, typename Body>
+// Runs `body(width, i)` over chunks [i, i + width) that cover [0, n), `width` being an integral constant: `widest`, a
+// power of two, or half of it and so on down to 4 for a shorter row. The last chunk is moved back onto elements that
+// are done already, so `body` must give the same result when it meets them again. Still shorter rows go one by one;
+// without `halve` all rows below `widest` do, which keeps code for rare cases small.
+template <int widest, bool halve = true, typename Body>
 void for_chunks(int64_t n, const Body& body) {
-  if constexpr (widest > 1 && widest < 4) {
-    for_chunks<1>(n, body);
-  } else if constexpr (widest > 1) {
-    if (n < widest) return for_chunks<widest / 2>(n, body);
+  constexpr int shorter = halve && widest >= 8 ? widest / 2 : 1;
+  if constexpr (widest > 1) {
+    if (n < widest) return for_chunks<shorter>(n, body);
     int64_t i = 0;
     for (; i + widest <= n; i += widest) body(std::integral_constant<int, widest>{}, i);
     if (i < n) body(std::integral_constant<int, widest>{}, n - widest);
@@ -212,6 +212,18 @@ struct Element<Half> : BitsElement<0x7c00> {};
 
 template <typename scalar_t>
 using element_t = typename Element<scalar_t>::type;
+
+// Offsets travel through a vector loop in lanes as wide as the values beside them. Offsets of more than 256 taps do not
+// fit beside 16-bit values: such windows go one by one.
+template <typename value_t, typename offset_t>
+using offset_lane_t = std::conditional_t<sizeof(value_t) == 2 && sizeof(offset_t) != 1, int32_t, signed_t<value_t>>;
+
+// for_chunks for loops over values and their offsets; only windows of up to 256 taps get code for every width.
+template <typename value_t, typename offset_t, typename Body>
+void for_offset_chunks(int64_t n, const Body& body) {
+  constexpr bool fits = sizeof(offset_lane_t<value_t, offset_t>) == sizeof(value_t);
+  for_chunks<fits ? kVectorBytes / static_cast<int>(sizeof(value_t)) : 1, sizeof(offset_t) == 1>(n, body);
+}
 
 // Pointers to the elements of a tensor.
 template <typename scalar_t>

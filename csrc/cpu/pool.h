@@ -10,6 +10,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "common/geometry.h"
 #include "cpu/lanes.h"
@@ -18,15 +19,13 @@
 
 namespace wwae {
 
-// Channels [0, channels) of one window of a channels-last image (H, W, C).
+// All channels of one window of a channels-last image (H, W, C); `rows` and `columns` are its real taps.
 template <typename scalar_t, typename offset_t>
 void pool_pixel(const Geometry& g, const element_t<scalar_t>* image, int64_t channels, int64_t oh, int64_t ow,
-                element_t<scalar_t>* values, offset_t* offsets) {
+                Range<int64_t> rows, Range<int64_t> columns, element_t<scalar_t>* values, offset_t* offsets) {
   using E = Element<scalar_t>;
   using element = typename E::type;
-  using lane_t = offset_lane_t<scalar_t, offset_t>;
-  const Range<int64_t> rows = g.h.taps(oh);
-  const Range<int64_t> columns = g.w.taps(ow);
+  using lane_t = offset_lane_t<element, offset_t>;
   if (rows.begin >= rows.end || columns.begin >= columns.end) {
     std::fill_n(values, channels, E::kLowest);
     std::fill_n(offsets, channels, offset_t{0});
@@ -37,7 +36,7 @@ void pool_pixel(const Geometry& g, const element_t<scalar_t>* image, int64_t cha
   const int64_t first_tap = rows.begin * g.w.kernel + columns.begin;
   const element* first =
       image + (g.h.position(oh, rows.begin) * g.w.input + g.w.position(ow, columns.begin)) * channels;
-  for_chunks<widest<scalar_t, offset_t>>(channels, [&](auto width, int64_t i) {
+  for_offset_chunks<element, offset_t>(channels, [&](auto width, int64_t i) {
     constexpr int N = width;
     Vector<element, N> best = load<N>(first + i);
     Vector<lane_t, N> offset = broadcast<N>(static_cast<lane_t>(first_tap));
@@ -83,16 +82,19 @@ void pool(const Geometry& g, const Tensor& x, MemoryFormat layout, const Tensor&
     });
     return;
   }
-  const int64_t windows = batch * g.h.output * g.w.output;
-  parallel_for(0, windows, grain_size(g.taps() * channels), [&](int64_t begin, int64_t end) {
-    for (int64_t window = begin; window < end; ++window) {
-      const int64_t ow = window % g.w.output;
-      const int64_t oh = window / g.w.output % g.h.output;
-      const int64_t image = window / (g.w.output * g.h.output);
-      const int64_t first = window * channels;
-      pool_pixel<scalar_t, offset_t>(g, input + image * map * channels, channels, oh, ow, value + first,
-                                     offset + first);
-      finish(oh, ow, first, channels);
+  std::vector<Range<int64_t>> columns(g.w.output);
+  for (int64_t ow = 0; ow < g.w.output; ++ow) columns[ow] = g.w.taps(ow);
+  const int64_t row_size = g.w.output * channels;
+  parallel_for(0, batch * g.h.output, grain_size(g.taps() * row_size), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t oh = row % g.h.output;
+      const auto* image = input + row / g.h.output * map * channels;
+      const Range<int64_t> rows = g.h.taps(oh);
+      for (int64_t ow = 0; ow < g.w.output; ++ow) {
+        const int64_t first = row * row_size + ow * channels;
+        pool_pixel<scalar_t, offset_t>(g, image, channels, oh, ow, rows, columns[ow], value + first, offset + first);
+        finish(oh, ow, first, channels);
+      }
     }
   });
 }

@@ -14,23 +14,13 @@
 
 namespace wwae {
 
-// Offsets travel through a vector loop in lanes as wide as the elements. Windows of more than 256 taps on 16-bit
-// elements do not fit and go one by one.
-template <typename scalar_t, typename offset_t>
-using offset_lane_t = std::conditional_t<sizeof(element_t<scalar_t>) == 2 && sizeof(offset_t) != 1, int32_t,
-                                         signed_t<element_t<scalar_t>>>;
-template <typename scalar_t, typename offset_t>
-constexpr int widest = sizeof(offset_lane_t<scalar_t, offset_t>) == sizeof(element_t<scalar_t>)
-                           ? kVectorBytes / static_cast<int>(sizeof(element_t<scalar_t>))
-                           : 1;
-
 // One object per thread: it owns the scratch rows.
 template <typename scalar_t, typename offset_t>
 class PlanePool {
  public:
   using E = Element<scalar_t>;
   using element = typename E::type;
-  using lane_t = offset_lane_t<scalar_t, offset_t>;
+  using lane_t = offset_lane_t<element, offset_t>;
 
   explicit PlanePool(const Geometry& geometry) : g_(geometry) {
     square_ =
@@ -64,7 +54,7 @@ class PlanePool {
   // All windows of the interior; `x` is the first tap of the first one.
   template <int K>
   void interior(const element* x, element* values, offset_t* offsets) const {
-    for_chunks<widest<scalar_t, offset_t>>(interior_.end - interior_.begin, [&](auto width, int64_t i) {
+    for_offset_chunks<element, offset_t>(interior_.end - interior_.begin, [&](auto width, int64_t i) {
       constexpr int N = width;
       Vector<element, N> best;
       Vector<lane_t, N> offset{};
@@ -119,7 +109,7 @@ class PlanePool {
     const element* x = plane + g_.h.position(oh, rows.begin) * g_.w.input;
     element* column_best = best_.data() + g_.w.padding;
     lane_t* column_offset = offset_.data() + g_.w.padding;
-    for_chunks<widest<scalar_t, offset_t>>(columns, [&](auto width, int64_t i) {
+    for_offset_chunks<element, offset_t>(columns, [&](auto width, int64_t i) {
       constexpr int N = width;
       Vector<element, N> best = load<N>(x + i);
       Vector<lane_t, N> offset = broadcast<N>(static_cast<lane_t>(rows.begin * g_.w.kernel));
@@ -150,7 +140,7 @@ class PlanePool {
   // A later column may hold the tie, or the NaN, of an earlier row: offsets tell which tap comes first.
   template <typename Load>
   void reduce_columns(element* values, offset_t* offsets, const Load& load_windows) const {
-    for_chunks<widest<scalar_t, offset_t>>(g_.w.output, [&](auto width, int64_t i) {
+    for_offset_chunks<element, offset_t>(g_.w.output, [&](auto width, int64_t i) {
       constexpr int N = width;
       const element* column_best = best_.data() + i * g_.w.stride;
       const lane_t* column_offset = offset_.data() + i * g_.w.stride;

@@ -1,0 +1,48 @@
+// Between elements and the type their sums are kept in: float32 for bfloat16 and float16, the dtype itself otherwise.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include "common/dtype.h"
+#include "cpu/lanes.h"
+
+namespace wwae {
+
+// Exact.
+template <typename scalar_t, int N = 1>
+Vector<accumulate_t<scalar_t>, N> widen(Vector<element_t<scalar_t>, N> x) {
+  if constexpr (std::is_same_v<scalar_t, accumulate_t<scalar_t>>) {
+    return x;
+  } else if constexpr (std::is_same_v<scalar_t, BFloat16>) {  // the upper half of a float32
+    return std::bit_cast<Vector<float, N>>(convert<uint32_t, uint16_t, N>(x) << 16);
+  } else if constexpr (N == 1) {
+    return static_cast<float>(std::bit_cast<Half>(x));
+  } else {
+    Vector<float, N> wide;
+    for (int i = 0; i < N; ++i) wide[i] = widen<scalar_t>(x[i]);
+    return wide;
+  }
+}
+
+// Rounds to nearest, ties to even.
+template <typename scalar_t, int N = 1>
+Vector<element_t<scalar_t>, N> narrow(Vector<accumulate_t<scalar_t>, N> x) {
+  if constexpr (std::is_same_v<scalar_t, accumulate_t<scalar_t>>) {
+    return x;
+  } else if constexpr (std::is_same_v<scalar_t, BFloat16>) {
+    const auto bits = std::bit_cast<Vector<uint32_t, N>>(x);
+    const Vector<uint32_t, N> rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    const Vector<uint32_t, N> quiet_nan = bits | 0x400000;
+    return convert<uint16_t, uint32_t, N>((x != x ? quiet_nan : rounded) >> 16);
+  } else if constexpr (N == 1) {
+    return std::bit_cast<uint16_t>(Half(x));
+  } else {
+    Vector<uint16_t, N> narrowed;
+    for (int i = 0; i < N; ++i) narrowed[i] = narrow<scalar_t>(x[i]);
+    return narrowed;
+  }
+}
+
+}  // namespace wwae

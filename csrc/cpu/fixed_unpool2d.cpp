@@ -1,0 +1,98 @@
+// fixed_unpool2d: map[n, c, h * SH + r, w * SW + s] = x[n, c, h, w] where that lies inside the map, 0 elsewhere, with
+// position (r, s).
+//
+// Work item = a row of one plane (contiguous) or of one image (channels-last); every element is written once.
+// Bytes moved per pixel, e = element size: write e, read e / (SH * SW).
+#include <algorithm>
+
+#include "common/checks.h"
+#include "common/dtype.h"
+#include "cpu/lanes.h"
+#include "cpu/tasks.h"
+
+namespace wwae {
+namespace {
+
+// How many windows of an axis have their position inside the map: a prefix of them.
+int64_t windows_inside(int64_t windows, int64_t stride, int64_t position, int64_t size) {
+  return std::clamp<int64_t>(ceil_divide(size - position, stride), 0, windows);
+}
+
+// The window whose position is `at`, or -1.
+int64_t window_at(int64_t at, int64_t inside, int64_t stride, int64_t position) {
+  const int64_t distance = at - position;
+  return distance >= 0 && distance % stride == 0 && distance / stride < inside ? distance / stride : -1;
+}
+
+// A row of a contiguous plane: `n` values at s, s + stride, ...
+template <typename element>
+void spread(const element* x, int64_t n, int64_t stride, int64_t s, int64_t width, element* out) {
+  if (stride == 2 && s < 2 && 2 * n <= width) {
+    for_chunks<kVectorBytes / static_cast<int>(sizeof(element))>(n, [&](auto lanes, int64_t i) {
+      const auto value = load<lanes>(x + i);
+      const Vector<element, lanes> zero{};
+      store_interleaved<lanes>(out + 2 * i, s == 0 ? value : zero, s == 0 ? zero : value);
+    });
+    std::fill(out + 2 * n, out + width, element{0});
+    return;
+  }
+  std::fill_n(out, width, element{0});
+  for (int64_t i = 0; i < n; ++i) out[s + i * stride] = x[i];
+}
+
+template <typename scalar_t>
+void fixed_unpool(const Tensor& x, MemoryFormat layout, const Pair& stride, const Pair& position, const Tensor& map) {
+  using element = element_t<scalar_t>;
+  const bool contiguous = layout == MemoryFormat::Contiguous;
+  const int64_t channels = contiguous ? 1 : x.size(1);
+  const int64_t images = contiguous ? x.size(0) * x.size(1) : x.size(0);
+  const int64_t rows = map.size(2), columns = map.size(3);
+  const int64_t x_rows = x.size(2), x_row_size = x.size(3) * channels;
+  const int64_t inside_rows = windows_inside(x_rows, stride[0], position[0], rows);
+  const int64_t inside_columns = windows_inside(x.size(3), stride[1], position[1], columns);
+  const element* input = elements<scalar_t>(x);
+  element* output = mutable_elements<scalar_t>(map);
+  parallel_for(0, images * rows, grain_size(columns * channels), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      element* out = output + row * columns * channels;
+      const int64_t oh = window_at(row % rows, inside_rows, stride[0], position[0]);
+      if (oh < 0) {
+        std::fill_n(out, columns * channels, element{0});
+        continue;
+      }
+      const element* values = input + (row / rows * x_rows + oh) * x_row_size;
+      if (contiguous) {
+        spread(values, inside_columns, stride[1], position[1], columns, out);
+        continue;
+      }
+      int64_t filled = 0;
+      for (int64_t ow = 0; ow < inside_columns; ++ow) {
+        const int64_t w = position[1] + ow * stride[1];
+        std::fill(out + filled * channels, out + w * channels, element{0});
+        std::copy_n(values + ow * channels, channels, out + w * channels);
+        filled = w + 1;
+      }
+      std::fill(out + filled * channels, out + columns * channels, element{0});
+    }
+  });
+}
+
+Tensor fixed_unpool2d_cpu(const Tensor& x, const Pair& stride, const Pair& position, const Pair& output_size) {
+  constexpr const char* op = "fixed_unpool2d";
+  check_4d(op, "x", x);
+  check_pair(op, "stride", stride, 1);
+  check_pair(op, "position", position, 0);
+  check_pair(op, "output_size", output_size, 0);
+  const MemoryFormat layout = memory_format_of(x);
+  Tensor map = allocate({x.size(0), x.size(1), output_size[0], output_size[1]}, x.scalar_type(), layout, x);
+  dispatch_floating(op, x, [&](auto scalar) {
+    using scalar_t = typename decltype(scalar)::type;
+    if (map.numel() > 0) fixed_unpool<scalar_t>(with_layout(x, layout), layout, stride, position, map);
+  });
+  return map;
+}
+
+STABLE_TORCH_LIBRARY_IMPL(wwae, CPU, m) { m.impl("fixed_unpool2d", TORCH_BOX(&fixed_unpool2d_cpu)); }
+
+}  // namespace
+}  // namespace wwae
