@@ -12,8 +12,8 @@ def test_digits_need_no_files() -> None:
     configuration = DataConfiguration(labels=100, validation=97)
     images = load_images(configuration)
     data = select_training_data(images, configuration, labelled_seed=0, validation_seed=0)
-    assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (100, 1100, 97)
-    assert len(data.test) == 500
+    assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (100, 1155, 97)
+    assert len(data.test) == 445
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "fashion-mnist"])

@@ -132,9 +132,7 @@ def _find_files(source: IdxSource, root: Path) -> dict[str, tuple[Path, Path]]:
     if missing:
         what = "no such folder" if not root.is_dir() else f"{len(missing)} of 4 files missing"
         raise DataError(
-            f"{source.name}: {what}: {root}\nlooked for\n"
-            + "\n".join(missing)
-            + f"\nGet them from {source.where_to_get}."
+            f"{source.name}: {what}: {root}\nlooked for\n" + "\n".join(missing) + f"\nGet them from {source.where_to_get}."
         )
     return {part: (found[images], found[labels]) for part, (images, labels) in _STEMS.items()}
 
@@ -147,16 +145,13 @@ def _load_part(images_path: Path, labels_path: Path, classes: int, image_size: i
         raise DataError(f"{labels_path}: expected labels of shape (N,), got shape {labels.shape}")
     if len(pixels) != len(labels):
         raise DataError(
-            f"{labels_path}: expected one label for each of the {len(pixels)} images of {images_path.name}, "
-            f"got {len(labels)}"
+            f"{labels_path}: expected one label for each of the {len(pixels)} images of {images_path.name}, got {len(labels)}"
         )
     if len(labels) == 0:
         raise DataError(f"{images_path}: expected at least one image, got none")
     if labels.max() >= classes:
         first = int(np.argmax(labels >= classes))
-        raise DataError(
-            f"{labels_path}: expected labels from 0 to {classes - 1}, got {labels[first]} at position {first}"
-        )
+        raise DataError(f"{labels_path}: expected labels from 0 to {classes - 1}, got {labels[first]} at position {first}")
     return Split(_pad(pixels, images_path, image_size), torch.from_numpy(labels.astype(np.int64)))
 
 
@@ -165,8 +160,7 @@ def _pad(pixels: np.ndarray, path: Path, image_size: int) -> Tensor:
     count, height, width = pixels.shape
     if image_size < max(height, width):
         raise ConfigurationError(
-            f"data.image_size: expected at least {max(height, width)}, the size of the images in {path}, "
-            f"got {image_size}"
+            f"data.image_size: expected at least {max(height, width)}, the size of the images in {path}, got {image_size}"
         )
     top, left = (image_size - height) // 2, (image_size - width) // 2
     padded = np.zeros((count, 1, image_size, image_size), dtype=np.uint8)

@@ -63,8 +63,7 @@ def semi_supervised_split(
     """
     if not 0 <= validation < len(labels):
         raise ConfigurationError(
-            f"data.validation: expected from 0 to {len(labels) - 1} of the {len(labels)} training images, "
-            f"got {validation}"
+            f"data.validation: expected from 0 to {len(labels) - 1} of the {len(labels)} training images, got {validation}"
         )
     order = _permutation(len(labels), derive_seed(validation_seed, "validation"))
     held_out, pool = order[:validation].sort().values, order[validation:].sort().values
