@@ -23,6 +23,12 @@ __device__ inline void atomic_max(int64_t* address, int64_t value) {
   atomicMax(reinterpret_cast<long long*>(address), static_cast<long long>(value));
 }
 
+// One store instruction for all of `value`; an assignment may be split into smaller ones.
+template <typename access>
+__device__ inline void store(access* address, access value) {
+  __stwb(address, value);
+}
+
 }  // namespace wwae::dev
 
 #else

@@ -73,7 +73,7 @@ __device__ inline void store(T* address, const Vector<T, N>& vector) {
   using access = access_t<Vector<T, N>>;
 #pragma unroll
   for (int i = 0; i < static_cast<int>(sizeof(vector) / sizeof(access)); ++i) {
-    reinterpret_cast<access*>(address)[i] = reinterpret_cast<const access*>(&vector)[i];
+    dev::store(reinterpret_cast<access*>(address) + i, reinterpret_cast<const access*>(&vector)[i]);
   }
 }
 

@@ -21,4 +21,9 @@ void atomic_max(T* address, T value) {
   if (value > *address) *address = value;
 }
 
+template <typename access>
+void store(access* address, access value) {
+  *address = value;
+}
+
 }  // namespace wwae::dev

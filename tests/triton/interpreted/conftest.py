@@ -5,13 +5,8 @@ own. By hand: `TRITON_INTERPRET=1 pytest tests/triton/interpreted`.
 """
 
 import os
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 if os.environ.get("TRITON_INTERPRET") != "1":
     collect_ignore_glob = ["test_*.py"]
