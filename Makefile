@@ -25,12 +25,13 @@ help:
 	@echo "make test-long  as test, with many more random examples"
 	@echo "make lint       ruff, clang-format and mypy, without changing a file"
 	@echo "make format     let ruff and clang-format rewrite the files"
-	@echo "make bench      measure the operations on this machine into benchmarks/results"
+	@echo "make bench      measure the operations on this machine into benchmarks/results, half an hour or more when nothing else runs"
 	@echo "make gpu        on a machine with a GPU: its tests, compute-sanitizer and benchmarks"
 	@echo "make docs       make the tables and figures of docs from the committed results"
 	@echo "make clean      remove what was built; $(VENV) and runs stay"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter of $(VENV); the default is python3."
+	@echo "OPTIONS='-k switch_' measures a part: its rows replace the older ones of the results file."
 
 install: $(VENV)/.installed
 
@@ -71,7 +72,7 @@ format: install
 	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh')
 
 bench: install
-	$(BENCH)
+	$(BENCH) $(OPTIONS)
 
 gpu: install
 	@$(BIN)/python -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu: PyTorch finds no CUDA GPU on this machine")'
