@@ -55,8 +55,7 @@ def gradient(function, x, args, kwargs):
 
 
 def windows_collide(indices):
-    flat = indices.flatten(-2)
-    return flat.numel() > 0 and any(len(plane.unique()) < len(plane) for plane in flat.reshape(-1, flat.shape[-1]))
+    return bool((indices.flatten(-2).sort().values.diff() == 0).any())
 
 
 def as_module(module, x, args, kwargs):
@@ -100,7 +99,7 @@ def test_max_unpool2d_equals_pytorch_on_its_samples(dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_gradients_of_max_pool2d_equal_pytorchs(dtype):
-    for x, args, kwargs in samples(MAX_POOL2D, dtype):
+    for x, args, kwargs in samples(MAX_POOL2D, dtype, every=5):
         indices = F.max_pool2d(x, *args, **{**kwargs, "return_indices": True})[1]
         ours, theirs = (gradient(f, x, args, kwargs) for f in (wwae.ops.max_pool2d, F.max_pool2d))
         assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype), kwargs
