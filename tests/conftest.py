@@ -1,12 +1,18 @@
-"""What every test starts from: a fixed seed, the automatic backend, and the folder of shared helpers on the path."""
+"""What every test starts from: a fixed seed, and the folder of shared helpers on the path."""
 
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# `make test-long` takes the second; derandomised, a failure of today is a failure of tomorrow.
+settings.register_profile("default", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("long", max_examples=3000, deadline=None, derandomize=True)
+settings.load_profile("default")
 
 
 def pytest_collection_modifyitems(items):

@@ -57,7 +57,7 @@ def test_forced_backends_nest_and_leave_on_error():
 
 
 def test_unknown_backend_suggests_the_nearest():
-    with pytest.raises(ValueError, match="got 'trition' .did you mean 'triton'"), wwae.use_backend("trition"):
+    with pytest.raises(ValueError, match=r"got 'trition' .did you mean 'triton'"), wwae.use_backend("trition"):
         pass
 
 

@@ -17,6 +17,10 @@ OVERLAPS = ("last", "sum", "mean")
 
 def pair(operation: str, argument: str, value: int | Sequence[int]) -> Pair:
     """``value`` as ``(height, width)``: an int stands for both, as does a sequence of one."""
+    if type(value) is int:
+        return value, value
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is int and type(value[1]) is int:
+        return value
     given: list[Any] = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     try:
         if any(isinstance(v, bool) for v in given):
@@ -51,6 +55,13 @@ def pool_arguments(
 
 def require_geometry(operation: str, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
     """Refuse windows that do not exist, with PyTorch's limits."""
+    (kh, kw), (ph, pw), (dh, dw) = kernel_size, padding, dilation
+    if (
+        all(size > 0 for size in (kh, kw, *stride, dh, dw))
+        and 0 <= ph <= ((kh - 1) * dh + 1) // 2
+        and 0 <= pw <= ((kw - 1) * dw + 1) // 2
+    ):
+        return
     for argument, words, values in (
         ("kernel_size", "kernel size should be greater than zero", kernel_size),
         ("stride", "stride should be greater than zero", stride),
@@ -105,7 +116,8 @@ def require_windows(
 ) -> Pair:
     """``(OH, OW)`` of pooling ``x``, refused when no window fits."""
     windows = pooled_sizes(spatial_size(x), kernel_size, stride, padding, dilation, ceil_mode)
-    if min(windows) < 1:
+    # One comparison a size: the smaller of two symbols would tie a compiled graph to one orientation of the image.
+    if any(size < 1 for size in windows):
         raise RuntimeError(
             f"{operation}: Output size is too small: expected x large enough for one window of "
             f"kernel_size={tuple(kernel_size)}, dilation={tuple(dilation)}, padding={tuple(padding)}, "
@@ -171,6 +183,6 @@ def unpooled_size(
                     f'{operation}: invalid output_size "{given[-2:]}" '
                     f"(dim {axis} must be between {usual - step} and {usual + step})"
                 )
-    if min(size) < 1:
+    if any(length < 1 for length in size):
         raise ValueError(f"{operation}: expected an output size of at least 1x1, got {size}")
     return size

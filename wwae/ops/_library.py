@@ -40,7 +40,7 @@ class Differentiable(torch.autograd.Function):
     run: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls) -> None:
-        setattr(cls, "forward", staticmethod(cls.operation))  # noqa: B010  (mypy takes an assignment for a mistake)
+        setattr(cls, "forward", staticmethod(_below_autograd(cls.operation)))  # noqa: B010  (mypy takes an assignment for a mistake)
         setattr(cls, "vmap", staticmethod(lambda info, dims, *arguments: _fold_batch(cls, info, dims, arguments)))  # noqa: B010
         cls.run = staticmethod(_runner(cls, cls.operation, cls.tensors))
         torch.library.register_autograd(cls.operation, cls.backward, setup_context=cls.setup_context, lib=LIBRARY)
@@ -48,13 +48,26 @@ class Differentiable(torch.autograd.Function):
 
 def _runner(function: type[Differentiable], operation: torch._ops.OpOverload, tensors: int) -> Callable[..., Any]:
     """What calls the operation, differentiably where a derivative may be asked for."""
+    plain = _below_autograd(operation)
 
     def run(*arguments: Any) -> Any:
-        if torch.compiler.is_compiling() or not _derivative_wanted(arguments[:tensors]):
+        if torch.compiler.is_compiling():
             return operation(*arguments)
-        return function.apply(*arguments)
+        if _derivative_wanted(arguments[:tensors]):
+            return function.apply(*arguments)
+        return plain(*arguments)
 
     return run
+
+
+def _below_autograd(operation: torch._ops.OpOverload) -> Callable[..., Any]:
+    """The operation without its Python autograd kernel, which would cost as much as a small pooling and record nothing."""
+
+    def call(*arguments: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return operation(*arguments)
+
+    return call
 
 
 def _derivative_wanted(tensors: tuple[Tensor, ...]) -> bool:
