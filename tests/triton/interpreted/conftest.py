@@ -5,6 +5,7 @@ own. By hand: `TRITON_INTERPRET=1 pytest tests/triton/interpreted`.
 """
 
 import os
+
 import pytest
 import torch
 
