@@ -212,9 +212,7 @@ class NinjaFile:
         source.parent.mkdir(exist_ok=True)
         if not source.exists():
             source.touch()
-        return self.build(
-            self.directory / "stub" / "libtorch_cuda.so", "link", [source], ["-fPIC", "-Wl,-soname,libtorch_cuda.so"]
-        )
+        return self.build(self.directory / "stub" / "libtorch_cuda.so", "link", [source], ["-fPIC", "-Wl,-soname,libtorch_cuda.so"])
 
     def build_info(self, version: str, levels: list[str], cuda: Cuda) -> None:
         facts = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -49,10 +50,9 @@ class Library:
 def build_info() -> dict[str, str]:
     """What `wwae._C` knows about this build; empty in a source tree that was never built."""
     try:
-        from wwae import _C
+        return import_module("wwae._C").build_info()
     except ImportError:
         return {}
-    return _C.build_info()
 
 
 @cache

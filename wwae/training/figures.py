@@ -97,7 +97,7 @@ def reconstruction_gallery(images: Tensor, reconstructions: Mapping[str, Tensor]
     axis = figure.subplots()
     axis.imshow(sheet.expand(-1, -1, 3).numpy(), interpolation="nearest")
     axis.set_xticks([(column + 0.5) * width - gap / 2 for column in range(len(columns))], list(columns))
-    axis.set_yticks([(row + 0.5) * height - gap / 2 for row in range(len(images))], range(1, len(images) + 1))
+    axis.set_yticks([(row + 0.5) * height - gap / 2 for row in range(len(images))], [str(n + 1) for n in range(len(images))])
     axis.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axis.set_ylabel("image", fontsize=8)
     axis.spines[:].set_visible(False)
