@@ -20,7 +20,7 @@ def describe_result(configuration: TrainingConfiguration, summary: Mapping[str, 
             paper = paper_text(configuration, metric)
             lines.append(f"  test error, {title:<14} {format_percent(metrics, metric):<16}" + (f"paper: {paper}" if paper else ""))
     if "test_error" in metrics and "baseline_test_error" in metrics:
-        lines.append(f"  {_difference(metrics['baseline_test_error'] - metrics['test_error'])}")
+        lines.append(f"  {_difference(metrics['baseline_test_error'] - metrics['test_error'], configuration.rounds)}")
     if "reconstruction_l2" in metrics:
         lines.append(f"  squared reconstruction error of a test image: {metrics['reconstruction_l2']:.3g}")
     lines += ["", f"pictures  {directory.figures}/reconstructions.png", f"          {directory.figures}/curves.png"]
@@ -50,8 +50,9 @@ def _heading(configuration: TrainingConfiguration, summary: Mapping[str, Any]) -
     return f"\n{summary['recipe']}, {which}{rounds}, {summary['epochs']} epochs, {duration} of training"
 
 
-def _difference(points: float) -> str:
+def _difference(points: float, rounds: int) -> str:
     if abs(points) < 0.005:
-        return "no difference: learning to reconstruct changed nothing here"
-    better, worse = ("SWWAE", "convnet") if points > 0 else ("convnet", "SWWAE")
-    return f"the {better} is better than the {worse} by {abs(points):.2f} points"
+        text = "no difference"
+    else:
+        text = f"difference {abs(points):.2f} points in favour of the {'SWWAE' if points > 0 else 'plain convnet'}"
+    return text + (" with this one labelled set; --rounds 5 averages over five" if rounds == 1 else "")
