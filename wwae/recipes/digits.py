@@ -12,7 +12,10 @@ The run in numbers:
     whole run     26 epochs = 806 steps, 48,360 images, and as many steps of the convnet with 20 images
     time          a processor core takes 250 images of the SWWAE a second and 600 of the convnet
 
-λ belongs to the squared error averaged over the elements of a map (``loss.form = "mse"``).
+λ belongs to the squared error averaged over the elements of a map (``loss.form = "mse"``). It was chosen between 1 and 10
+with networks of 16 maps a layer, three labelled sets and 297 images held out of the first 1,297: validation error 7.3 and
+6.9 %, convnet 7.9 %. With 64 maps and the test set, one run (seed 0) gave 4.0 % for the SWWAE and 4.3 % for the convnet,
+which is one image of 445: on so few unlabelled images the gain is small.
 """
 
 from __future__ import annotations
