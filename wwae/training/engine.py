@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+import wwae
 from wwae.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from wwae.training.configuration import ConfigurationError, TrainingConfiguration
 from wwae.training.dataset import TrainingData, derive_seed
@@ -65,7 +66,7 @@ def train(configuration: TrainingConfiguration, load_data: LoadData, command: st
         RunDirectory.check_new(configuration.run.dir)
     data = _load_round(configuration, load_data, round_number=1)
     # Building a fit checks the model against the data.
-    Fit("swwae", 1, configuration, data, device)
+    steps_per_epoch = Fit("swwae", 1, configuration, data, device).steps_per_epoch
     if not configuration.resume:
         directory = RunDirectory.create(configuration.run.dir, configuration)
 
@@ -75,7 +76,18 @@ def train(configuration: TrainingConfiguration, load_data: LoadData, command: st
     results: dict[Network, list[dict[str, float]]] = {network: [] for network in networks}
     seconds = 0.0
     with _reproducible(), _logging_to(directory), EventWriter(directory, configuration.run.tensorboard) as events:
-        logger.info("%s: %s on %s", "continue" if configuration.resume else "start", configuration.recipe, device)
+        logger.info(
+            "%s: %s on %s, %d labelled + %d unlabelled + %d test images, %d epochs of %d steps, in %s",
+            "continue" if configuration.resume else "start",
+            configuration.recipe,
+            device,
+            len(data.labelled.images),
+            len(data.unlabelled),
+            len(data.test.images),
+            configuration.epochs,
+            steps_per_epoch,
+            directory.path,
+        )
         for round_number in range(1, configuration.rounds + 1):
             if round_number > 1:
                 data = _load_round(configuration, load_data, round_number)
@@ -97,7 +109,7 @@ def train(configuration: TrainingConfiguration, load_data: LoadData, command: st
             "device": _device_name(device),
             "metrics": metrics,
             "rounds": [dict(zip(networks, each, strict=True)) for each in zip(*results.values(), strict=True)],
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "versions": {"python": platform.python_version(), "torch": torch.__version__, "wwae": wwae.__version__},
         }
         directory.write_summary(summary)
         for name, value in metrics.items():
@@ -161,7 +173,7 @@ def _run_fit(
                 row = fit.take_averages() | errors
                 directory.append_metrics(row)
                 events.write(row)
-                bar.set_postfix_str(_describe(row))
+                bar.set_postfix_str(f"loss {row['loss']:.3g}, {row['images_per_second']:.0f} images/s")
                 if errors:
                     logger.info("%s: epoch %d/%d, %s", title, epoch, configuration.epochs, _describe(row))
             if is_last:
@@ -214,7 +226,7 @@ def _metrics_over_rounds(results: dict[Network, list[dict[str, float]]]) -> dict
 
 def _check_same_run(wanted: TrainingConfiguration, stored: TrainingConfiguration) -> None:
     """Check that only settings which do not change the numbers differ from those the run was started with."""
-    free = {"resume": True, "device": True, "run": True}
+    free: Any = {"resume": True, "device": True, "run": True, "data": {"root": True}}
     new, old = (c.model_dump(mode="json", exclude=free) for c in (wanted, stored))
     different = [
         f"{name}: expected {old_value!r} as the run to resume was started with, got {new_value!r}"
@@ -236,7 +248,8 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread{'' if threads == 1 else 's'}"
 
 
 @contextmanager
