@@ -28,7 +28,7 @@ int64_t window_at(int64_t at, int64_t inside, int64_t stride, int64_t position) 
 template <typename element>
 void spread(const element* x, int64_t n, int64_t stride, int64_t s, int64_t width, element* out) {
   if (stride == 2 && s < 2 && 2 * n <= width) {
-    for_chunks<kVectorBytes / static_cast<int>(sizeof(element))>(n, [&](auto lanes, int64_t i) {
+    for_chunks<kLanes<element>>(n, [&](auto lanes, int64_t i) {
       const auto value = load<lanes>(x + i);
       const Vector<element, lanes> zero{};
       store_interleaved<lanes>(out + 2 * i, s == 0 ? value : zero, s == 0 ? zero : value);
@@ -53,18 +53,15 @@ void fixed_unpool(const Tensor& x, MemoryFormat layout, const Pair& stride, cons
   const element* input = elements<scalar_t>(x);
   element* output = mutable_elements<scalar_t>(map);
   parallel_for(0, images * rows, grain_size(columns * channels), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      element* out = output + row * columns * channels;
-      const int64_t oh = window_at(row % rows, inside_rows, stride[0], position[0]);
+    for_each_item(begin, end, rows, [&](int64_t image, int64_t h) {
+      element* out = output + (image * rows + h) * columns * channels;
+      const int64_t oh = window_at(h, inside_rows, stride[0], position[0]);
       if (oh < 0) {
         std::fill_n(out, columns * channels, element{0});
-        continue;
+        return;
       }
-      const element* values = input + (row / rows * x_rows + oh) * x_row_size;
-      if (contiguous) {
-        spread(values, inside_columns, stride[1], position[1], columns, out);
-        continue;
-      }
+      const element* values = input + (image * x_rows + oh) * x_row_size;
+      if (contiguous) return spread(values, inside_columns, stride[1], position[1], columns, out);
       int64_t filled = 0;
       for (int64_t ow = 0; ow < inside_columns; ++ow) {
         const int64_t w = position[1] + ow * stride[1];
@@ -73,7 +70,7 @@ void fixed_unpool(const Tensor& x, MemoryFormat layout, const Pair& stride, cons
         filled = w + 1;
       }
       std::fill(out + filled * channels, out + columns * channels, element{0});
-    }
+    });
   });
 }
 

@@ -218,11 +218,21 @@ using element_t = typename Element<scalar_t>::type;
 template <typename value_t, typename offset_t>
 using offset_lane_t = std::conditional_t<sizeof(value_t) == 2 && sizeof(offset_t) != 1, int32_t, signed_t<value_t>>;
 
-// for_chunks for loops over values and their offsets; only windows of up to 256 taps get code for every width.
-template <typename value_t, typename offset_t, typename Body>
+// Lanes of one vector register, and how many registers `lanes` of them fill.
+template <typename T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+template <typename T>
+constexpr int vectors_in(int lanes) {
+  return lanes > kLanes<T> ? lanes / kLanes<T> : 1;
+}
+
+// for_chunks for loops over values and their offsets, up to `vectors` registers at a time; only windows of up to 256
+// taps get code for every width.
+template <typename value_t, typename offset_t, int vectors = 1, typename Body>
 void for_offset_chunks(int64_t n, const Body& body) {
+  constexpr bool common = sizeof(offset_t) == 1;
   constexpr bool fits = sizeof(offset_lane_t<value_t, offset_t>) == sizeof(value_t);
-  for_chunks<fits ? kVectorBytes / static_cast<int>(sizeof(value_t)) : 1, sizeof(offset_t) == 1>(n, body);
+  for_chunks<fits ? kLanes<value_t> * (common ? vectors : 1) : 1, common>(n, body);
 }
 
 // Pointers to the elements of a tensor.

@@ -22,16 +22,16 @@ class PlanePool {
   using element = typename E::type;
   using lane_t = offset_lane_t<element, offset_t>;
 
-  explicit PlanePool(const Geometry& geometry) : g_(geometry) {
-    square_ =
-        g_.h.dilation == 1 && g_.w.dilation == 1 && g_.w.stride == 2 && g_.h.kernel == g_.w.kernel ? g_.w.kernel : 0;
+  // `columns`: the real taps across of every window; it outlives the object.
+  PlanePool(const Geometry& geometry, const std::vector<Range<int64_t>>& columns) : g_(geometry), columns_(columns) {
+    const bool halves = g_.h.dilation == 1 && g_.w.dilation == 1 && g_.w.stride == 2;
+    square_ = halves && g_.h.kernel == g_.w.kernel ? g_.w.kernel : 0;
     interior_ = {g_.w.windows_with(0).begin, g_.w.windows_with(g_.w.kernel - 1).end};
     interior_.end = std::max(interior_.begin, interior_.end);
   }
 
-  // `plane`: (H, W); `values`, `offsets`: row `oh` of (OH, OW).
-  void row(const element* plane, int64_t oh, element* values, offset_t* offsets) {
-    const Range<int64_t> rows = g_.h.taps(oh);
+  // `plane`: (H, W); `rows`: the real taps down of the windows `oh`; `values`, `offsets`: row `oh` of (OH, OW).
+  void row(const element* plane, Range<int64_t> rows, int64_t oh, element* values, offset_t* offsets) {
     if (rows.begin >= rows.end) {
       std::fill_n(values, g_.w.output, E::kLowest);
       std::fill_n(offsets, g_.w.output, offset_t{0});
@@ -81,7 +81,7 @@ class PlanePool {
   // One window, tap after tap.
   void window(const element* plane, Range<int64_t> rows, int64_t oh, int64_t ow, element* values,
               offset_t* offsets) const {
-    const Range<int64_t> columns = g_.w.taps(ow);
+    const Range<int64_t> columns = columns_[ow];
     element best = E::kLowest;
     int64_t offset = columns.begin < columns.end ? rows.begin * g_.w.kernel + columns.begin : 0;
     for (int64_t r = rows.begin; r < rows.end; ++r) {
@@ -109,18 +109,29 @@ class PlanePool {
     const element* x = plane + g_.h.position(oh, rows.begin) * g_.w.input;
     element* column_best = best_.data() + g_.w.padding;
     lane_t* column_offset = offset_.data() + g_.w.padding;
-    for_offset_chunks<element, offset_t>(columns, [&](auto width, int64_t i) {
-      constexpr int N = width;
-      Vector<element, N> best = load<N>(x + i);
-      Vector<lane_t, N> offset = broadcast<N>(static_cast<lane_t>(rows.begin * g_.w.kernel));
-      for (int64_t r = rows.begin + 1; r < rows.end; ++r) {
-        const Vector<element, N> value = load<N>(x + (r - rows.begin) * g_.h.dilation * g_.w.input + i);
-        const auto better = E::beats(value, best);
-        best = better ? value : best;
-        offset = better ? broadcast<N>(static_cast<lane_t>(r * g_.w.kernel)) : offset;
+    for_offset_chunks<element, offset_t, 4>(columns, [&](auto width, int64_t i) {
+      constexpr int U = vectors_in<element>(width);
+      constexpr int N = width / U;
+      Vector<element, N> best[U];
+      Vector<lane_t, N> offset[U];
+      for (int u = 0; u < U; ++u) {
+        best[u] = load<N>(x + i + u * N);
+        offset[u] = broadcast<N>(static_cast<lane_t>(rows.begin * g_.w.kernel));
       }
-      store<N>(column_best + i, best);
-      store<N>(column_offset + i, offset);
+      for (int64_t r = rows.begin + 1; r < rows.end; ++r) {
+        const element* row = x + (r - rows.begin) * g_.h.dilation * g_.w.input + i;
+#pragma GCC unroll 4
+        for (int u = 0; u < U; ++u) {
+          const Vector<element, N> value = load<N>(row + u * N);
+          const auto better = E::beats(value, best[u]);
+          best[u] = better ? value : best[u];
+          offset[u] = better ? broadcast<N>(static_cast<lane_t>(r * g_.w.kernel)) : offset[u];
+        }
+      }
+      for (int u = 0; u < U; ++u) {
+        store<N>(column_best + i + u * N, best[u]);
+        store<N>(column_offset + i + u * N, offset[u]);
+      }
     });
   }
 
@@ -168,6 +179,7 @@ class PlanePool {
   static constexpr int64_t kSlack = kVectorBytes;  // elements a vector load may read past the last window
 
   Geometry g_;
+  const std::vector<Range<int64_t>>& columns_;
   int64_t square_;  // K of a K x K window with stride 2 across, or 0
   Range<int64_t> interior_;  // windows of a row whose columns are all real
   std::vector<element> best_;  // [columns under the windows]

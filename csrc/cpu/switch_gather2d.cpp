@@ -45,22 +45,20 @@ struct Gather {
     const Claims rows(g.h);
     const Claims columns(g.w);
     const bool all_real = whole(g.h) && whole(g.w);
-    parallel_for(0, images * g.h.output, grain_size(row_size() * std::min(g.taps(), kSelectTaps)),
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t row = begin; row < end; ++row) {
-                     const int64_t image = row / g.h.output;
-                     const int64_t oh = row % g.h.output;
-                     if (overlap != Overlap::sum) {
-                       shared_row(image, oh, rows, columns);
-                     } else if (all_real && selects_windows()) {
-                       select_windows(image, oh);
-                     } else if (all_real && selects_channels()) {
-                       for (int64_t ow = 0; ow < g.w.output; ++ow) select_channels(image, oh, ow);
-                     } else {
-                       read_row(image, oh, steps);
-                     }
-                   }
-                 });
+    const int64_t grain = grain_size(row_size() * std::min(g.taps(), kSelectTaps));
+    parallel_for(0, images * g.h.output, grain, [&](int64_t begin, int64_t end) {
+      for_each_item(begin, end, g.h.output, [&](int64_t image, int64_t oh) {
+        if (overlap != Overlap::sum) {
+          shared_row(image, oh, rows, columns);
+        } else if (all_real && selects_windows()) {
+          select_windows(image, oh);
+        } else if (all_real && selects_channels()) {
+          for (int64_t ow = 0; ow < g.w.output; ++ow) select_channels(image, oh, ow);
+        } else {
+          read_row(image, oh, steps);
+        }
+      });
+    });
   }
 
   // True when every tap of every window is real.

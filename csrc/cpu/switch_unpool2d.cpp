@@ -29,12 +29,11 @@ void unpool_contiguous(const Geometry& g, int64_t planes, const element_t<scalar
   const int64_t windows = g.h.output * g.w.output;
   parallel_for(0, planes * tiles, grain_size(tile_rows * g.w.input), [&](int64_t begin, int64_t end) {
     Plane plane(g, steps);
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t p = item / tiles;
-      const int64_t first = item % tiles * tile_rows;
+    for_each_item(begin, end, tiles, [&](int64_t p, int64_t tile) {
+      const int64_t first = tile * tile_rows;
       const Range<int64_t> rows = {first, std::min(first + tile_rows, g.h.input)};
       plane.tile(x + p * windows, offsets + p * windows, rows, map + p * g.h.input * g.w.input);
-    }
+    });
   });
 }
 
@@ -50,17 +49,16 @@ void unpool_contiguous_2x2(const Geometry& g, int64_t planes, const element_t<sc
                            element_t<scalar_t>* map) {
   const int64_t windows = g.h.output * g.w.output;
   parallel_for(0, planes * g.h.input, grain_size(g.w.input), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t h = row % g.h.input;
+    for_each_item(begin, end, g.h.input, [&](int64_t p, int64_t h) {
       const int64_t oh = (h + g.h.padding) / 2;
-      element_t<scalar_t>* out = map + row * g.w.input;
-      if (oh >= g.h.output) {
+      element_t<scalar_t>* out = map + (p * g.h.input + h) * g.w.input;
+      if (oh < g.h.output) {
+        const int64_t first = p * windows + oh * g.w.output;
+        unpool_row_2x2<scalar_t>(g, x + first, offsets + first, (h + g.h.padding) % 2, out);
+      } else {
         std::fill_n(out, g.w.input, element_t<scalar_t>{0});
-        continue;
       }
-      const int64_t first = row / g.h.input * windows + oh * g.w.output;
-      unpool_row_2x2<scalar_t>(g, x + first, offsets + first, (h + g.h.padding) % 2, out);
-    }
+    });
   });
 }
 
@@ -109,15 +107,13 @@ void unpool_channels_last(const Geometry& g, bool mean, int64_t batch, int64_t c
   const int64_t windows = g.h.output * g.w.output * channels;
   const int64_t row_size = g.w.input * channels;
   parallel_for(0, batch * g.h.input, grain_size(row_size), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t h = row % g.h.input;
-      const int64_t image = row / g.h.input * windows;
+    for_each_item(begin, end, g.h.input, [&](int64_t n, int64_t h) {
       for (int64_t w = 0; w < g.w.input; ++w) {
-        unpool_pixel<scalar_t, offset_t, kSum>(g, mean, channels, {rows.begin(h), rows.end(h)},
-                                               {columns.begin(w), columns.end(w)}, x + image, offsets + image,
-                                               map + row * row_size + w * channels);
+        unpool_pixel<scalar_t, offset_t, kSum>(
+            g, mean, channels, {rows.begin(h), rows.end(h)}, {columns.begin(w), columns.end(w)}, x + n * windows,
+            offsets + n * windows, map + (n * g.h.input + h) * row_size + w * channels);
       }
-    }
+    });
   });
 }
 

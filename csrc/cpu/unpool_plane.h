@@ -118,7 +118,7 @@ void unpool_row_2x2(const Geometry& g, const element_t<scalar_t>* x, const uint8
     const int64_t ow = whole.begin + n;
     out[w] = w == right && ow < g.w.output && offsets[ow] == 2 * r ? x[ow] : element{0};
   }
-  for_chunks<kVectorBytes / static_cast<int>(sizeof(element))>(n, [&](auto width, int64_t i) {
+  for_chunks<kLanes<element>>(n, [&](auto width, int64_t i) {
     constexpr int N = width;
     const Vector<element, N> value = load<N>(x + whole.begin + i);
     const Vector<lane_t, N> offset = convert<lane_t, uint8_t, N>(load<N>(offsets + whole.begin + i));
