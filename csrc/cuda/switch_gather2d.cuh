@@ -96,11 +96,12 @@ __global__ void switch_gather2d_windows_kernel(const scalar_t* x, const offset_t
   const Pixel window = pixel_at(at.row, g.h.output, g.w.output);
   const int64_t own = at.row * channels + at.column;
   const int32_t offset = offsets[own];
-  const int32_t r = offset / g.w.kernel;
-  const int32_t h = g.h.position(window.h, r);
-  const int32_t w = g.w.position(window.w, offset - r * g.w.kernel);
   scalar_t value = from_compute<scalar_t>(0);
-  if (offset >= 0 && r < g.h.kernel && g.h.contains(h) && g.w.contains(w)) {
+  const bool named = offset >= 0 && offset < g.taps();  // asked first: positions of any other offset may overflow
+  const int32_t r = named ? offset / g.w.kernel : 0;
+  const int32_t h = g.h.position(window.h, r);
+  const int32_t w = g.w.position(window.w, named ? offset - r * g.w.kernel : 0);
+  if (named && g.h.contains(h) && g.w.contains(w)) {
     value = x[((window.image * g.h.input + h) * g.w.input + w) * channels + at.column];
     if (overlap != Overlap::sum) {
       const Range<int32_t> rows = g.h.windows_over(h);

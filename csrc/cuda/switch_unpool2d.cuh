@@ -177,9 +177,11 @@ __global__ void switch_unpool2d_lines_kernel(const scalar_t* x, Switches switche
       if (r < 0) continue;
       for (int32_t ow = begin; ow < end; ++ow) {
         const int64_t address = (pixel.image * g.h.output + oh) * g.w.output + ow;
-        const int32_t c = static_cast<int32_t>(switches.template at<1>(address).lane[0]) - r * g.w.kernel;
-        if (c < 0 || c >= g.w.kernel) continue;
-        const int32_t distance = g.w.position(ow, c) - pixel.w;
+        // Unsigned: a corrupt offset may lie anywhere, and one before the row wraps to a large number.
+        const auto offset = static_cast<uint32_t>(switches.template at<1>(address).lane[0]);
+        const uint32_t c = offset - static_cast<uint32_t>(r * g.w.kernel);
+        if (c >= static_cast<uint32_t>(g.w.kernel)) continue;
+        const int32_t distance = g.w.position(ow, static_cast<int32_t>(c)) - pixel.w;
         if (distance < 0 || distance >= run) continue;
         const scalar_t value = x[address];
         // A bit for the pixel: a comparison of numbers becomes an array in local memory, indexed by the pixel.

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from host_kernels import cuda_headers
 
+# One dtype, with the longest vectors: the addresses of the others differ only by their size.
+KEPT = "not float32 and not float64 and not torch.float16"
+
 
 def runtime(compiler: str, library: str) -> str | None:
     """The sanitizer's library, which has to be in the process before Python itself."""
@@ -36,7 +39,7 @@ def test_sanitized_kernels():
     }
     tests = Path(__file__).with_name("test_host_kernels.py")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-s", "-x", "-p", "no:cacheprovider", str(tests)],
+        [sys.executable, "-m", "pytest", "-q", "-s", "-x", "-p", "no:cacheprovider", str(tests), "-k", KEPT],
         env=os.environ | environment,
         capture_output=True,
         text=True,
