@@ -1,6 +1,5 @@
 // fixed_unpool2d on CUDA: a map (N, C, H, W) with every x at the same tap of its window. Kernels in fixed_unpool2d.cuh.
 #include "cuda/fixed_unpool2d.cuh"
-
 #include "cuda/launch.cuh"
 
 namespace wwae {

@@ -1,7 +1,6 @@
 // max_gather2d on CUDA: x (N, C, H, W) read at every int64 index, (N, C, OH, OW). Kernels in max_gather2d.cuh.
-#include "cuda/max_gather2d.cuh"
-
 #include "cuda/launch.cuh"
+#include "cuda/max_gather2d.cuh"
 #include "cuda/owners.cuh"
 
 namespace wwae {

@@ -1,7 +1,6 @@
 // max_pool2d on CUDA: (values, indices, offsets), each (N, C, OH, OW). Kernels in max_pool2d.cuh.
-#include "cuda/max_pool2d.cuh"
-
 #include "cuda/launch.cuh"
+#include "cuda/max_pool2d.cuh"
 
 namespace wwae {
 namespace {

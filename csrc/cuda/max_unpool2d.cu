@@ -1,7 +1,6 @@
 // max_unpool2d on CUDA: a map (N, C, H, W) with every x (N, C, OH, OW) at its int64 index. Kernels in max_unpool2d.cuh.
-#include "cuda/max_unpool2d.cuh"
-
 #include "cuda/launch.cuh"
+#include "cuda/max_unpool2d.cuh"
 #include "cuda/owners.cuh"
 
 namespace wwae {

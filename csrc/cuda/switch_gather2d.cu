@@ -1,7 +1,6 @@
 // switch_gather2d on CUDA: x (N, C, H, W) read at every switch, (N, C, OH, OW). Kernels in switch_gather2d.cuh.
-#include "cuda/switch_gather2d.cuh"
-
 #include "cuda/launch.cuh"
+#include "cuda/switch_gather2d.cuh"
 
 namespace wwae {
 namespace {

@@ -1,7 +1,6 @@
 // switch_pool2d on CUDA: (values, offsets), both (N, C, OH, OW). Kernels in switch_pool2d.cuh.
-#include "cuda/switch_pool2d.cuh"
-
 #include "cuda/launch.cuh"
+#include "cuda/switch_pool2d.cuh"
 
 namespace wwae {
 namespace {

@@ -1,7 +1,7 @@
-// switch_unpool2d on CUDA: a map (N, C, H, W) with every x (N, C, OH, OW) at its switch. Kernels in switch_unpool2d.cuh.
-#include "cuda/switch_unpool2d.cuh"
-
+// switch_unpool2d on CUDA: a map (N, C, H, W) with every x (N, C, OH, OW) at its switch. Kernels in
+// switch_unpool2d.cuh.
 #include "cuda/launch.cuh"
+#include "cuda/switch_unpool2d.cuh"
 
 namespace wwae {
 namespace {

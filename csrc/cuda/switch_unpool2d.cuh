@@ -120,7 +120,8 @@ __global__ void switch_unpool2d_cells_kernel(const word* x, Switches switches, w
       const int32_t w = g.w.start(cell.w) + j;
       if (!g.w.contains(w)) continue;
       const int32_t c = g.w.tap_at(cell.w, w);
-      const int32_t tap = r >= 0 && c >= 0 ? r * g.w.kernel + c : -2;  // -2: no offset, not even a cell's without window
+      const int32_t tap =
+          r >= 0 && c >= 0 ? r * g.w.kernel + c : -2;  // -2: no offset, not even a cell's without window
       Vector<word, VEC> pixel;
 #pragma unroll
       for (int k = 0; k < VEC; ++k) pixel.lane[k] = offsets.lane[k] == tap ? values.lane[k] : word{0};
@@ -157,8 +158,8 @@ struct Claims {
 
 // rows: vectors of LANES consecutive pixels of the whole map of `pixels`; columns: 1.
 template <typename scalar_t, int LANES, typename Switches>
-__global__ void switch_unpool2d_lines_kernel(const scalar_t* x, Switches switches, scalar_t* output, Geometry32 geometry,
-                                             int64_t pixels, Overlap overlap, Tiling tiling) {
+__global__ void switch_unpool2d_lines_kernel(const scalar_t* x, Switches switches, scalar_t* output,
+                                             Geometry32 geometry, int64_t pixels, Overlap overlap, Tiling tiling) {
   const Place at = place(tiling);
   if (!at.inside) return;
   const Geometry32& g = geometry;
@@ -252,9 +253,8 @@ void launch_switch_unpool2d(const Launch& launch, const scalar_t* x, const Switc
         return pairs_in_vectors(g, lanes) && aligned(x, lanes / 2 * sizeof(scalar_t)) && switches.aligned_to(lanes / 2);
       };
       const bool launched = with_widest_pairs<kLanes>(fits, [&](auto lanes) {
-        launch(switch_unpool2d_pairs_kernel<word, lanes(), Switches>,
-               tile(images * cell_lines, g.w.input / lanes()), x_words, switches, output_words, g,
-               static_cast<int32_t>(cell_lines));
+        launch(switch_unpool2d_pairs_kernel<word, lanes(), Switches>, tile(images * cell_lines, g.w.input / lanes()),
+               x_words, switches, output_words, g, static_cast<int32_t>(cell_lines));
       });
       if (launched) return;
     }
@@ -277,8 +277,8 @@ void launch_switch_unpool2d(const Launch& launch, const scalar_t* x, const Switc
   if constexpr (Switches::narrow) {
     const bool whole = channels % kLanes == 0 && aligned(x, kVectorBytes) && switches.aligned_to(kLanes);
     // A thread writes a whole cell: few enough pixels that the map still fills the device.
-    const bool cells = g.disjoint() && g.h.padding >= 0 && g.w.padding >= 0 &&
-                       static_cast<int64_t>(g.h.stride) * g.w.stride <= 16;
+    const bool cells =
+        g.disjoint() && g.h.padding >= 0 && g.w.padding >= 0 && static_cast<int64_t>(g.h.stride) * g.w.stride <= 16;
     if (cells && matches(g, 2)) {
       return whole ? by_cells(Constant<kLanes>(), Constant<2>()) : by_cells(Constant<1>(), Constant<2>());
     }

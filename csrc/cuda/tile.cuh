@@ -5,8 +5,8 @@
 // A kernel gives one thread to each (row, column) of a grid it names in its header: rows are pixels or lines, columns
 // are vectors, neighbours in memory. 256 threads a block: the columns of a row first, then further rows.
 //
-// The headers choose kernels too, in host functions `launch_...(launch, ...)`: `launch(kernel, tiling, arguments...)` is
-// the CUDA launch in launch.cuh, and a loop over blocks and threads where the kernels run on a CPU.
+// The headers choose kernels too, in host functions `launch_...(launch, ...)`: `launch(kernel, tiling, arguments...)`
+// is the CUDA launch in launch.cuh, and a loop over blocks and threads where the kernels run on a CPU.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,8 @@ inline Tiling tile(int64_t rows, int64_t columns) {
   while (block_columns < columns && block_columns < kThreads) block_columns *= 2;
   const int block_rows = kThreads / block_columns;
   const int64_t column_blocks = ceil_divide<int64_t>(columns, block_columns);
-  return {rows, columns, column_blocks, column_blocks * ceil_divide<int64_t>(rows, block_rows), block_columns,
-          block_rows};
+  return {rows,          columns,   column_blocks, column_blocks * ceil_divide<int64_t>(rows, block_rows),
+          block_columns, block_rows};
 }
 
 struct Place {
@@ -105,7 +105,8 @@ inline bool pairs_in_vectors(const Geometry32& geometry, int32_t lanes) {
 // Whether `bytes` can be read from `address` in one access.
 inline bool aligned(const void* address, size_t bytes) { return reinterpret_cast<uintptr_t>(address) % bytes == 0; }
 
-// Calls `body(Constant<n>())` for the most lanes n = lanes, lanes / 2 .. 2 that `fits(n)` admits; false if it admits none.
+// Calls `body(Constant<n>())` for the most lanes n = lanes, lanes / 2 .. 2 that `fits(n)` admits; false if it admits
+// none.
 template <int lanes, typename Fits, typename Body>
 bool with_widest_pairs(const Fits& fits, const Body& body) {
   if constexpr (lanes < 2) {

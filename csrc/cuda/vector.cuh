@@ -79,7 +79,7 @@ __device__ inline void store(T* address, const Vector<T, N>& vector) {
 
 // The unsigned integer of an element's size: kernels that only move data do not care what it means.
 template <typename scalar_t>
-using word_t = std::conditional_t<sizeof(scalar_t) == 2, uint16_t,
-                                  std::conditional_t<sizeof(scalar_t) == 4, uint32_t, uint64_t>>;
+using word_t =
+    std::conditional_t<sizeof(scalar_t) == 2, uint16_t, std::conditional_t<sizeof(scalar_t) == 4, uint32_t, uint64_t>>;
 
 }  // namespace wwae

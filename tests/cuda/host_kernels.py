@@ -7,6 +7,7 @@ by the very functions that decide on a GPU.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import importlib.util
 import os
 import re
@@ -44,15 +45,21 @@ def cuda_headers() -> Path | None:
 
 
 def build(folder: Path, sanitize: bool) -> Path:
-    headers = cuda_headers()
-    assert headers is not None
+    """Compile the kernels into `folder`, unless another process has done so."""
     library = folder / "libhost_kernels.so"
-    compiler = os.environ.get("CXX", "g++")
-    includes = [f"-I{ROOT / 'csrc'}", f"-I{Path(__file__).parent}", "-isystem", str(headers)]
-    # The sanitizers' own code takes an optimiser long; unoptimised code is fast enough for small maps.
-    optimise = ["-O0", *SANITIZERS] if sanitize else ["-O1"]
-    source = Path(__file__).with_suffix(".cpp")
-    subprocess.run([compiler, *FLAGS, *optimise, *includes, str(source), "-o", str(library)], check=True)
+    with (folder / "libhost_kernels.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not library.exists():
+            headers = cuda_headers()
+            assert headers is not None
+            compiler = os.environ.get("CXX", "g++")
+            includes = [f"-I{ROOT / 'csrc'}", f"-I{Path(__file__).parent}", "-isystem", str(headers)]
+            # The sanitizers' own code takes an optimiser long; unoptimised code is fast enough for small maps.
+            optimise = ["-O0", *SANITIZERS] if sanitize else ["-O1"]
+            source = Path(__file__).with_suffix(".cpp")
+            unfinished = library.with_suffix(".new")
+            subprocess.run([compiler, *FLAGS, *optimise, *includes, str(source), "-o", str(unfinished)], check=True)
+            unfinished.rename(library)
     return library
 
 

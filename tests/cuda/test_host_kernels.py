@@ -33,7 +33,10 @@ overlapping_cases = pytest.mark.parametrize(
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("host_kernels"), sanitize=os.environ.get("WWAE_TEST_SANITIZE") == "1")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the run's own folder: its workers share one build
+    return build(folder, sanitize=os.environ.get("WWAE_TEST_SANITIZE") == "1")
 
 
 @pytest.fixture

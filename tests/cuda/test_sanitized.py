@@ -40,7 +40,7 @@ def test_sanitized_kernels():
     tests = Path(__file__).with_name("test_host_kernels.py")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-s", "-x", "-p", "no:cacheprovider", str(tests), "-k", KEPT],
-        env=os.environ | environment,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | environment,
         capture_output=True,
         text=True,
     )
