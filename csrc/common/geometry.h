@@ -69,7 +69,14 @@ struct BasicAxis {
     const index_t shift = tap * dilation - padding;  // the tap stands at window * stride + shift
     const index_t begin = shift < 0 ? ceil_divide(-shift, stride) : 0;
     const index_t end = ceil_divide(input - shift, stride);
-    return {begin, end < 0 ? 0 : (end < output ? end : output)};
+    return {begin < output ? begin : output, end < 0 ? 0 : (end < output ? end : output)};
+  }
+
+  // Windows whose taps are all real.
+  WWAE_HOST_DEVICE constexpr Range<index_t> whole_windows() const {
+    const index_t begin = windows_with(0).begin;
+    const index_t end = windows_with(kernel - 1).end;
+    return {begin, end < begin ? begin : end};
   }
 
   // Windows whose extent covers `position`; with dilation only some of them own a tap that stands there.

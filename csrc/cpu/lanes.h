@@ -140,35 +140,35 @@ void store_interleaved(T* target, Vector<T, N> even, Vector<T, N> odd) {
   }
 }
 
-// Runs `body(width, i)` over chunks [i, i + width) that cover [0, n), `width` being an integral constant: `widest`, a
-// power of two, or half of it and so on down to 4 for a shorter row. The last chunk is moved back onto elements that
+// Runs `body(width, i)` over chunks [i, i + width) that cover [begin, n), `width` being an integral constant: `widest`,
+// a power of two, or where n is smaller half of it and so on down to 4. The last chunk is moved back onto elements that
 // are done already, so `body` must give the same result when it meets them again. Still shorter rows go one by one;
 // without `halve` all rows below `widest` do, which keeps code for rare cases small.
 template <int widest, bool halve = true, typename Body>
-void for_chunks(int64_t n, const Body& body) {
+void for_chunks(int64_t n, const Body& body, int64_t begin = 0) {
   constexpr int shorter = halve && widest >= 8 ? widest / 2 : 1;
+  int64_t i = begin;
   if constexpr (widest > 1) {
-    if (n < widest) return for_chunks<shorter>(n, body);
-    int64_t i = 0;
+    if (n < widest) return for_chunks<shorter, halve>(n, body, begin);
     for (; i + widest <= n; i += widest) body(std::integral_constant<int, widest>{}, i);
     if (i < n) body(std::integral_constant<int, widest>{}, n - widest);
   } else {
-    for (int64_t i = 0; i < n; ++i) body(std::integral_constant<int, 1>{}, i);
+    for (; i < n; ++i) body(std::integral_constant<int, 1>{}, i);
   }
 }
 
-// The order of pooling. All functions take one element or a vector of them and give a truth value or a mask.
+// The order of pooling, on keys: of two elements the one with the greater key is the greater number. All functions take
+// one element or a vector of them and give a truth value or a mask.
 template <typename scalar_t>
 struct Element {
   using type = scalar_t;
   static constexpr type kLowest = -std::numeric_limits<type>::infinity();
 
-  static auto is_nan(auto x) { return x != x; }
-  static auto greater(auto x, auto best) { return x > best; }  // false where either is NaN
-  static auto same(auto x, auto best) { return x == best; }  // false where either is NaN
+  static auto key(auto x) { return x; }
+  static auto is_nan(auto key) { return key != key; }
 
-  // True where x, met after best in raster order, takes its place.
-  static auto beats(auto x, auto best) { return greater(x, best) | is_nan(x); }
+  // True where x, met after best in raster order, takes its place: it is greater, or NaN.
+  static auto beats(auto x, auto best) { return (x > best) | (x != x); }
 };
 
 // 16-bit floating formats, all of which are sign and magnitude; kInfinity is the magnitude of their infinity.
@@ -176,32 +176,34 @@ template <int16_t kInfinity>
 struct BitsElement {
   using type = uint16_t;
   static constexpr type kLowest = 0x8000 | kInfinity;
-  static constexpr int16_t kNanKey = 0x7fff;
 
-  static auto is_nan(auto x) { return as_signed(x & 0x7fff) > kInfinity; }
-  static auto greater(auto x, auto best) { return (key(x) > key(best)) & !is_nan(x); }
-  static auto same(auto x, auto best) { return (key(x) == key(best)) & !is_nan(x); }
+  // Two's complement of the magnitude, so -0 and +0 share the key 0; NaNs of either sign lie above infinity.
+  static auto key(auto x) {
+    const auto magnitude = as_signed(x & 0x7fff);
+    const auto negative = as_signed(as_signed(as_signed(x) >> 15) & as_mask(magnitude <= kInfinity));  // 0 or -1
+    return as_signed((magnitude ^ negative) - negative);
+  }
+  static auto is_nan(auto key) { return key > kInfinity; }
 
   static auto beats(auto x, auto best) {
-    const auto best_key = key(best);
-    return key(x) > (best_key == kNanKey ? best_key - 1 : best_key);
+    return x > (best > kInfinity ? best - best + kInfinity : best);  // a NaN lies above infinity, whatever its payload
   }
 
  private:
-  // Monotone in the number, as two's complement: -0 and +0 share the key 0, every NaN has the greatest one.
-  static auto key(auto x) {
-    const auto sign = as_signed(as_signed(x) >> 15);  // 0 or -1
-    const auto magnitude = as_signed(x & 0x7fff);
-    const auto number = as_signed((magnitude ^ sign) - sign);
-    return magnitude > kInfinity ? number - number + kNanKey : number;
-  }
-
   static auto as_signed(auto x) {
     if constexpr (std::is_integral_v<decltype(x)>) {
       return static_cast<int16_t>(x);
     } else {
       typedef int16_t lanes __attribute__((vector_size(sizeof(x))));
       return (lanes)x;
+    }
+  }
+
+  static auto as_mask(auto condition) {
+    if constexpr (std::is_same_v<decltype(condition), bool>) {
+      return static_cast<int16_t>(-condition);
+    } else {
+      return condition;
     }
   }
 };
@@ -212,6 +214,10 @@ struct Element<Half> : BitsElement<0x7c00> {};
 
 template <typename scalar_t>
 using element_t = typename Element<scalar_t>::type;
+
+// The key of an element: its number, or a signed integer where elements are bits.
+template <typename element>
+using key_t = std::conditional_t<std::is_same_v<element, uint16_t>, int16_t, element>;
 
 // Offsets travel through a vector loop in lanes as wide as the values beside them. Offsets of more than 256 taps do not
 // fit beside 16-bit values: such windows go one by one.
@@ -226,13 +232,18 @@ constexpr int vectors_in(int lanes) {
   return lanes > kLanes<T> ? lanes / kLanes<T> : 1;
 }
 
-// for_chunks for loops over values and their offsets, up to `vectors` registers at a time; only windows of up to 256
-// taps get code for every width.
+// for_chunks for loops over values and their offsets, first `vectors` registers at a time as far as they reach, then
+// one by one. Only windows of up to 256 taps get code for every width.
 template <typename value_t, typename offset_t, int vectors = 1, typename Body>
 void for_offset_chunks(int64_t n, const Body& body) {
   constexpr bool common = sizeof(offset_t) == 1;
   constexpr bool fits = sizeof(offset_lane_t<value_t, offset_t>) == sizeof(value_t);
-  for_chunks<fits ? kLanes<value_t> * (common ? vectors : 1) : 1, common>(n, body);
+  int64_t i = 0;
+  if constexpr (vectors > 1 && common) {
+    constexpr int width = vectors * kLanes<value_t>;
+    for (; i + width <= n; i += width) body(std::integral_constant<int, width>{}, i);
+  }
+  if (i < n) for_chunks<fits ? kLanes<value_t> : 1, common>(n, body, i);
 }
 
 // Pointers to the elements of a tensor.

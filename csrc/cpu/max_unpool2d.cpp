@@ -32,23 +32,19 @@ struct MaxUnpool {
     int64_t cleared = 0;
     for (int64_t window = 0; window < planes.windows; window += group) {
       const Range<int64_t> windows = {window, std::min(window + group, planes.windows)};
-      const int64_t needed = std::min(largest(image, channels, windows) + 1, planes.pixels);
+      const Range<int64_t> reach = planes.reach(indices, image, channels, windows);
+      const int64_t needed = std::min(reach.end, planes.pixels);
       if (needed > cleared) {
         clear(image, channels, {cleared, needed});
         cleared = needed;
       }
-      write(image, channels, windows);
+      if (reach.begin >= 0 && reach.end <= planes.pixels) {
+        write(image, channels, windows);
+      } else {
+        bad.note(indices, image, channels, windows);
+      }
     }
     clear(image, channels, {cleared, planes.pixels});
-  }
-
-  int64_t largest(int64_t image, Range<int64_t> channels, Range<int64_t> windows) const {
-    int64_t result = -1;
-    for (int64_t window = windows.begin; window < windows.end; ++window) {
-      const int64_t* index = indices + (image * planes.windows + window) * planes.channels;
-      for (int64_t c = channels.begin; c < channels.end; ++c) result = std::max(result, index[c]);
-    }
-    return result;
   }
 
   void clear(int64_t image, Range<int64_t> channels, Range<int64_t> pixels) const {
@@ -63,18 +59,17 @@ struct MaxUnpool {
     }
   }
 
+  // The indices of these windows are inside the plane.
   void write(int64_t image, Range<int64_t> channels, Range<int64_t> windows) const {
     element* out = map + image * planes.pixels * planes.channels;
+    const int64_t first = image * planes.windows * planes.channels;
+    if (planes.channels == 1) {
+      for (int64_t i = first + windows.begin; i < first + windows.end; ++i) out[indices[i]] = x[i];
+      return;
+    }
     for (int64_t window = windows.begin; window < windows.end; ++window) {
-      const int64_t first = (image * planes.windows + window) * planes.channels;
-      for (int64_t c = channels.begin; c < channels.end; ++c) {
-        const int64_t index = indices[first + c];
-        if (static_cast<uint64_t>(index) < static_cast<uint64_t>(planes.pixels)) {
-          out[index * planes.channels + c] = x[first + c];
-        } else {
-          bad.note(image, c, window);
-        }
-      }
+      const int64_t at = first + window * planes.channels;
+      for (int64_t c = channels.begin; c < channels.end; ++c) out[indices[at + c] * planes.channels + c] = x[at + c];
     }
   }
 };

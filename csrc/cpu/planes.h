@@ -27,6 +27,31 @@ struct Planes {
         windows(pooled.size(2) * pooled.size(3)),
         pixels(pixels) {}
 
+  // Smallest index and one past the largest of some windows; `indices`: (images, windows, channels).
+  Range<int64_t> reach(const int64_t* indices, int64_t image, Range<int64_t> some_channels,
+                       Range<int64_t> some_windows) const {
+    Range<int64_t> found = {pixels, 0};
+    const int64_t* first = indices + image * windows * channels;
+    if (some_channels.end - some_channels.begin == channels) {  // one run in memory
+      extend(found, first + some_windows.begin * channels, (some_windows.end - some_windows.begin) * channels);
+      return found;
+    }
+    for (int64_t window = some_windows.begin; window < some_windows.end; ++window) {
+      extend(found, first + window * channels + some_channels.begin, some_channels.end - some_channels.begin);
+    }
+    return found;
+  }
+
+  static void extend(Range<int64_t>& range, const int64_t* indices, int64_t n) {
+    int64_t smallest = range.begin;
+    int64_t largest = range.end - 1;
+    for (int64_t i = 0; i < n; ++i) {
+      smallest = std::min(smallest, indices[i]);
+      largest = std::max(largest, indices[i]);
+    }
+    range = {smallest, largest < std::numeric_limits<int64_t>::max() ? largest + 1 : largest};
+  }
+
   // Calls `body(image, range of channels)` on PyTorch's threads; the ranges of an image are as few as keep all threads
   // busy, and at least `kChannels` wide, so that threads do not share cache lines.
   template <typename Body>
@@ -50,10 +75,13 @@ class BadIndex {
  public:
   explicit BadIndex(const Planes& planes) : planes_(planes) {}
 
-  void note(int64_t image, int64_t channel, int64_t window) {
-    const int64_t position = (image * planes_.channels + channel) * planes_.windows + window;
-    int64_t first = first_.load();
-    while (position < first && !first_.compare_exchange_weak(first, position)) {
+  // Looks through windows of which one has an index outside. `indices`: (images, windows, channels).
+  void note(const int64_t* indices, int64_t image, Range<int64_t> channels, Range<int64_t> windows) {
+    for (int64_t window = windows.begin; window < windows.end; ++window) {
+      for (int64_t channel = channels.begin; channel < channels.end; ++channel) {
+        const int64_t index = indices[(image * planes_.windows + window) * planes_.channels + channel];
+        if (index < 0 || index >= planes_.pixels) keep((image * planes_.channels + channel) * planes_.windows + window);
+      }
     }
   }
 
@@ -69,6 +97,12 @@ class BadIndex {
 
  private:
   static constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+
+  void keep(int64_t position) {
+    int64_t first = first_.load();
+    while (position < first && !first_.compare_exchange_weak(first, position)) {
+    }
+  }
 
   const Planes& planes_;
   std::atomic<int64_t> first_{kNone};

@@ -14,7 +14,7 @@
 #include "common/dtype.h"
 #include "cpu/lanes.h"
 #include "cpu/pool_plane.h"
-#include "cpu/tap_steps.h"
+#include "cpu/tap_table.h"
 #include "cpu/tasks.h"
 
 namespace wwae {
@@ -42,9 +42,11 @@ void pool_pixel(const Geometry& g, const element_t<scalar_t>* image, int64_t cha
     constexpr int U = vectors_in<element>(width);
     constexpr int N = width / U;
     Vector<element, N> best[U];
+    Vector<key_t<element>, N> best_key[U];
     Vector<lane_t, N> offset[U];
     for (int u = 0; u < U; ++u) {
       best[u] = load<N>(first + i + u * N);
+      best_key[u] = E::key(best[u]);
       offset[u] = broadcast<N>(static_cast<lane_t>(first_tap));
     }
     for (int64_t r = 0; r < rows.end - rows.begin; ++r) {
@@ -54,8 +56,10 @@ void pool_pixel(const Geometry& g, const element_t<scalar_t>* image, int64_t cha
 #pragma GCC unroll 4
         for (int u = 0; u < U; ++u) {
           const Vector<element, N> value = load<N>(x + c * column_step + u * N);
-          const auto better = E::beats(value, best[u]);
+          const Vector<key_t<element>, N> key = E::key(value);
+          const auto better = E::beats(key, best_key[u]);
           best[u] = better ? value : best[u];
+          best_key[u] = better ? key : best_key[u];
           offset[u] = better ? broadcast<N>(static_cast<lane_t>(tap + c)) : offset[u];
         }
       }
@@ -81,7 +85,7 @@ class IndexWriter {
   IndexWriter(const Geometry& geometry, MemoryFormat layout, const Tensor& offsets, const Tensor* indices)
       : g_(geometry),
         row_of_windows_(layout == MemoryFormat::Contiguous),
-        steps_(geometry, geometry.w.input, 1),
+        taps_(geometry, geometry.w.input, 1),
         offsets_(static_cast<const offset_t*>(offsets.const_data_ptr())),
         indices_(indices == nullptr ? nullptr : static_cast<int64_t*>(indices->mutable_data_ptr())) {}
 
@@ -91,7 +95,7 @@ class IndexWriter {
     if (indices_ == nullptr) return;
     const int64_t step = row_of_windows_ ? g_.w.stride : 0;  // columns from one output to the next
     const int64_t start = g_.h.start(oh) * g_.w.input + g_.w.start(ow);
-    for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + steps_[offsets_[first + i]];
+    for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + taps_[offsets_[first + i]].step;
     if (!may_be_windowless_) return;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t window = row_of_windows_ ? ow + i : ow;
@@ -116,7 +120,7 @@ class IndexWriter {
   bool row_of_windows_;
   // Only a step from the padding over the whole input misses it.
   bool may_be_windowless_ = g_.h.dilation > 1 || g_.w.dilation > 1;
-  TapSteps steps_;
+  TapTable taps_;
   const offset_t* offsets_;
   int64_t* indices_;
 };

@@ -26,8 +26,7 @@ class PlanePool {
   PlanePool(const Geometry& geometry, const std::vector<Range<int64_t>>& columns) : g_(geometry), columns_(columns) {
     const bool halves = g_.h.dilation == 1 && g_.w.dilation == 1 && g_.w.stride == 2;
     square_ = halves && g_.h.kernel == g_.w.kernel ? g_.w.kernel : 0;
-    interior_ = {g_.w.windows_with(0).begin, g_.w.windows_with(g_.w.kernel - 1).end};
-    interior_.end = std::max(interior_.begin, interior_.end);
+    interior_ = g_.w.whole_windows();
   }
 
   // `plane`: (H, W); `rows`: the real taps down of the windows `oh`; `values`, `offsets`: row `oh` of (OH, OW).
@@ -57,6 +56,7 @@ class PlanePool {
     for_offset_chunks<element, offset_t>(interior_.end - interior_.begin, [&](auto width, int64_t i) {
       constexpr int N = width;
       Vector<element, N> best;
+      Vector<key_t<element>, N> best_key;
       Vector<lane_t, N> offset{};
 #pragma GCC unroll 3
       for (int r = 0; r < K; ++r) {
@@ -64,11 +64,14 @@ class PlanePool {
 #pragma GCC unroll 3
         for (int c = 0; c < K; ++c) {
           const Vector<element, N> value = c == 0 ? load_even<N>(row) : load_odd<N>(row + c - 1);
+          const Vector<key_t<element>, N> key = E::key(value);
           if (r == 0 && c == 0) {
             best = value;
+            best_key = key;
           } else {
-            const auto better = E::beats(value, best);
+            const auto better = E::beats(key, best_key);
             best = better ? value : best;
+            best_key = better ? key : best_key;
             offset = better ? broadcast<N>(static_cast<lane_t>(r * K + c)) : offset;
           }
         }
@@ -87,7 +90,7 @@ class PlanePool {
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       for (int64_t c = columns.begin; c < columns.end; ++c) {
         const element value = plane[g_.h.position(oh, r) * g_.w.input + g_.w.position(ow, c)];
-        if (E::beats(value, best)) {
+        if (E::beats(E::key(value), E::key(best))) {
           best = value;
           offset = r * g_.w.kernel + c;
         }
@@ -113,9 +116,11 @@ class PlanePool {
       constexpr int U = vectors_in<element>(width);
       constexpr int N = width / U;
       Vector<element, N> best[U];
+      Vector<key_t<element>, N> best_key[U];
       Vector<lane_t, N> offset[U];
       for (int u = 0; u < U; ++u) {
         best[u] = load<N>(x + i + u * N);
+        best_key[u] = E::key(best[u]);
         offset[u] = broadcast<N>(static_cast<lane_t>(rows.begin * g_.w.kernel));
       }
       for (int64_t r = rows.begin + 1; r < rows.end; ++r) {
@@ -123,8 +128,10 @@ class PlanePool {
 #pragma GCC unroll 4
         for (int u = 0; u < U; ++u) {
           const Vector<element, N> value = load<N>(row + u * N);
-          const auto better = E::beats(value, best[u]);
+          const Vector<key_t<element>, N> key = E::key(value);
+          const auto better = E::beats(key, best_key[u]);
           best[u] = better ? value : best[u];
+          best_key[u] = better ? key : best_key[u];
           offset[u] = better ? broadcast<N>(static_cast<lane_t>(r * g_.w.kernel)) : offset[u];
         }
       }
@@ -156,16 +163,19 @@ class PlanePool {
       const element* column_best = best_.data() + i * g_.w.stride;
       const lane_t* column_offset = offset_.data() + i * g_.w.stride;
       Vector<element, N> best = load_windows(column_best, width);
+      Vector<key_t<element>, N> best_key = E::key(best);
       Vector<lane_t, N> offset = load_windows(column_offset, width);
       for (int64_t c = 1; c < g_.w.kernel; ++c) {
         const Vector<element, N> value = load_windows(column_best + c * g_.w.dilation, width);
         const Vector<lane_t, N> candidate =
             load_windows(column_offset + c * g_.w.dilation, width) + static_cast<lane_t>(c);
-        const auto first_tie = E::same(value, best) & (candidate < offset);
-        const auto first_nan = E::is_nan(value) & !E::is_nan(best);
-        const auto last_nan = E::is_nan(value) & (candidate > offset);
-        const auto better = E::greater(value, best) | first_tie | first_nan | last_nan;
+        const Vector<key_t<element>, N> key = E::key(value);
+        const auto both_nan = E::is_nan(key) & E::is_nan(best_key);
+        const auto earlier_tie = (key == best_key) & (candidate < offset) & !both_nan;
+        const auto later_nan = both_nan & (candidate > offset);
+        const auto better = (E::beats(key, best_key) & !both_nan) | earlier_tie | later_nan;
         best = better ? value : best;
+        best_key = better ? key : best_key;
         offset = better ? candidate : offset;
       }
       offset = offset >= kOutside ? broadcast<N>(lane_t{0}) : offset;

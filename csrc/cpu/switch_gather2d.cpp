@@ -16,7 +16,7 @@
 #include "common/dtype.h"
 #include "cpu/accumulate.h"
 #include "cpu/claims.h"
-#include "cpu/tap_steps.h"
+#include "cpu/tap_table.h"
 #include "cpu/tasks.h"
 
 namespace wwae {
@@ -41,28 +41,29 @@ struct Gather {
   int64_t row_size() const { return g.w.output * channels; }
 
   void run() const {
-    const TapSteps steps(g, g.w.input * channels, channels);
+    const TapTable taps(g, g.w.input * channels, channels);
+    const Range<int64_t> whole = g.w.whole_windows();
     const Claims rows(g.h);
     const Claims columns(g.w);
-    const bool all_real = whole(g.h) && whole(g.w);
+    const bool all_real = all_whole(g.h) && all_whole(g.w);
     const int64_t grain = grain_size(row_size() * std::min(g.taps(), kSelectTaps));
     parallel_for(0, images * g.h.output, grain, [&](int64_t begin, int64_t end) {
       for_each_item(begin, end, g.h.output, [&](int64_t image, int64_t oh) {
         if (overlap != Overlap::sum) {
-          shared_row(image, oh, rows, columns);
+          shared_row(image, oh, taps, rows, columns);
         } else if (all_real && selects_windows()) {
           select_windows(image, oh);
         } else if (all_real && selects_channels()) {
           for (int64_t ow = 0; ow < g.w.output; ++ow) select_channels(image, oh, ow);
         } else {
-          read_row(image, oh, steps);
+          read_row(image, oh, taps, whole);
         }
       });
     });
   }
 
   // True when every tap of every window is real.
-  static bool whole(const Axis& axis) {
+  static bool all_whole(const Axis& axis) {
     return axis.padding == 0 && axis.position(axis.output - 1, axis.kernel - 1) < axis.input;
   }
 
@@ -110,38 +111,46 @@ struct Gather {
     });
   }
 
-  // Any windows, each reading its one tap.
-  void read_row(int64_t image, int64_t oh, const TapSteps& steps) const {
+  // Any windows, each reading its one tap; `whole`: the windows of a row whose columns are all real.
+  void read_row(int64_t image, int64_t oh, const TapTable& taps, Range<int64_t> whole) const {
     const element* map = x + image * map_size();
-    const bool rows_real = g.h.start(oh) >= 0 && g.h.position(oh, g.h.kernel - 1) < g.h.input;
+    const int64_t top = g.h.start(oh);
+    const bool inside = top >= 0 && top + g.h.extent() <= g.h.input;
+    const int64_t first = (image * g.h.output + oh) * row_size();
     for (int64_t ow = 0; ow < g.w.output; ++ow) {
-      const int64_t first = (image * g.h.output + oh) * row_size() + ow * channels;
-      const bool real = rows_real && g.w.start(ow) >= 0 && g.w.position(ow, g.w.kernel - 1) < g.w.input;
-      const int64_t corner = (g.h.start(oh) * g.w.input + g.w.start(ow)) * channels;
-      for (int64_t c = 0; c < channels; ++c) {
-        const int64_t offset = offsets[first + c];
-        const bool inside = real ? offset >= 0 && offset < g.taps() : is_real(oh, ow, offset);
-        values[first + c] = inside ? map[corner + steps[offset] + c] : element{0};
+      const int64_t left = g.w.start(ow);
+      const element* corner = map + (top * g.w.input + left) * channels;
+      const int64_t begin = first + ow * channels;
+      if (inside && ow >= whole.begin && ow < whole.end) {
+        for (int64_t c = 0; c < channels; ++c) {
+          const int64_t offset = offsets[begin + c];
+          values[begin + c] = taps.contains(offset) ? corner[taps[offset].step + c] : element{0};
+        }
+      } else {
+        for (int64_t c = 0; c < channels; ++c) {
+          const int64_t offset = offsets[begin + c];
+          values[begin + c] = is_real(top, left, offset, taps) ? corner[taps[offset].step + c] : element{0};
+        }
       }
     }
   }
 
-  bool is_real(int64_t oh, int64_t ow, int64_t offset) const {
-    return offset >= 0 && offset < g.taps() && g.h.contains(g.h.position(oh, offset / g.w.kernel)) &&
-           g.w.contains(g.w.position(ow, offset % g.w.kernel));
+  // `top`, `left`: the first tap of the window.
+  bool is_real(int64_t top, int64_t left, int64_t offset, const TapTable& taps) const {
+    return taps.contains(offset) && g.h.contains(top + taps[offset].row) && g.w.contains(left + taps[offset].column);
   }
 
   // Overlapping windows, "last" or "mean".
-  void shared_row(int64_t image, int64_t oh, const Claims& rows, const Claims& columns) const {
+  void shared_row(int64_t image, int64_t oh, const TapTable& taps, const Claims& rows, const Claims& columns) const {
     const int64_t windows = image * g.h.output * row_size();
     for (int64_t ow = 0; ow < g.w.output; ++ow) {
       for (int64_t c = 0; c < channels; ++c) {
         const int64_t at = windows + (oh * g.w.output + ow) * channels + c;
         const int64_t offset = offsets[at];
         element value{0};
-        if (is_real(oh, ow, offset)) {
-          const int64_t h = g.h.position(oh, offset / g.w.kernel);
-          const int64_t w = g.w.position(ow, offset % g.w.kernel);
+        if (is_real(g.h.start(oh), g.w.start(ow), offset, taps)) {
+          const int64_t h = g.h.start(oh) + taps[offset].row;
+          const int64_t w = g.w.start(ow) + taps[offset].column;
           value = x[image * map_size() + (h * g.w.input + w) * channels + c];
           value = share(value, oh * g.w.output + ow, offsets + windows + c, {rows.begin(h), rows.end(h)},
                         {columns.begin(w), columns.end(w)});

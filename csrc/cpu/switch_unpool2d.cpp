@@ -23,12 +23,12 @@ template <typename scalar_t, typename offset_t, Overlap overlap>
 void unpool_contiguous(const Geometry& g, int64_t planes, const element_t<scalar_t>* x, const offset_t* offsets,
                        element_t<scalar_t>* map) {
   using Plane = PlaneUnpool<scalar_t, offset_t, overlap>;
-  const TapSteps steps(g, g.w.input, 1);
+  const TapTable taps(g, g.w.input, 1);
   const int64_t tile_rows = Plane::tile_rows(g);
   const int64_t tiles = ceil_divide(g.h.input, tile_rows);
   const int64_t windows = g.h.output * g.w.output;
   parallel_for(0, planes * tiles, grain_size(tile_rows * g.w.input), [&](int64_t begin, int64_t end) {
-    Plane plane(g, steps);
+    Plane plane(g, taps);
     for_each_item(begin, end, tiles, [&](int64_t p, int64_t tile) {
       const int64_t first = tile * tile_rows;
       const Range<int64_t> rows = {first, std::min(first + tile_rows, g.h.input)};
@@ -48,13 +48,14 @@ template <typename scalar_t>
 void unpool_contiguous_2x2(const Geometry& g, int64_t planes, const element_t<scalar_t>* x, const uint8_t* offsets,
                            element_t<scalar_t>* map) {
   const int64_t windows = g.h.output * g.w.output;
+  const Range<int64_t> whole = g.w.whole_windows();
   parallel_for(0, planes * g.h.input, grain_size(g.w.input), [&](int64_t begin, int64_t end) {
     for_each_item(begin, end, g.h.input, [&](int64_t p, int64_t h) {
       const int64_t oh = (h + g.h.padding) / 2;
       element_t<scalar_t>* out = map + (p * g.h.input + h) * g.w.input;
       if (oh < g.h.output) {
         const int64_t first = p * windows + oh * g.w.output;
-        unpool_row_2x2<scalar_t>(g, x + first, offsets + first, (h + g.h.padding) % 2, out);
+        unpool_row_2x2<scalar_t>(g.w, whole, x + first, offsets + first, (h + g.h.padding) % 2, out);
       } else {
         std::fill_n(out, g.w.input, element_t<scalar_t>{0});
       }
@@ -70,31 +71,38 @@ void unpool_pixel(const Geometry& g, bool mean, int64_t channels, Range<const Cl
   using element = element_t<scalar_t>;
   using value_t = std::conditional_t<kSum, accumulate_t<scalar_t>, element>;
   using lane_t = offset_lane_t<value_t, offset_t>;
-  for_offset_chunks<value_t, offset_t>(channels, [&](auto width, int64_t i) {
-    constexpr int N = width;
+  // Several vectors at a time, so that a claim reads whole neighbouring cache lines.
+  for_offset_chunks<value_t, offset_t, 4>(channels, [&](auto width, int64_t i) {
+    constexpr int U = vectors_in<value_t>(width);
+    constexpr int N = width / U;
     const Vector<value_t, N> zero{};
-    Vector<value_t, N> result = zero;
-    Vector<value_t, N> count = zero;
+    Vector<value_t, N> result[U]{};
+    Vector<value_t, N> count[U]{};
     for (const Claim* row = rows.begin; row < rows.end; ++row) {
       for (const Claim* column = columns.begin; column < columns.end; ++column) {
         const int64_t at = (row->window * g.w.output + column->window) * channels + i;
         const auto tap = static_cast<lane_t>(row->tap * g.w.kernel + column->tap);
-        const Vector<element, N> value = load<N>(x + at);
-        const auto claimed = convert<lane_t, offset_t, N>(load<N>(offsets + at)) == tap;
-        if constexpr (kSum) {
-          const Vector<value_t, N> wide = widen<scalar_t, N>(value);
-          result += claimed ? wide : zero;
-          count += claimed ? zero + 1 : zero;
-        } else {
-          result = claimed ? value : result;
+#pragma GCC unroll 4
+        for (int u = 0; u < U; ++u) {
+          const Vector<element, N> value = load<N>(x + at + u * N);
+          const auto claimed = convert<lane_t, offset_t, N>(load<N>(offsets + at + u * N)) == tap;
+          if constexpr (kSum) {
+            const Vector<value_t, N> wide = widen<scalar_t, N>(value);
+            result[u] += claimed ? wide : zero;
+            count[u] += claimed ? zero + 1 : zero;
+          } else {
+            result[u] = claimed ? value : result[u];
+          }
         }
       }
     }
-    if constexpr (kSum) {
-      if (mean) result = result / (count > 1 ? count : zero + 1);
-      store<N>(out + i, narrow<scalar_t, N>(result));
-    } else {
-      store<N>(out + i, result);
+    for (int u = 0; u < U; ++u) {
+      if constexpr (kSum) {
+        if (mean) result[u] = result[u] / (count[u] > 1 ? count[u] : zero + 1);
+        store<N>(out + i + u * N, narrow<scalar_t, N>(result[u]));
+      } else {
+        store<N>(out + i + u * N, result[u]);
+      }
     }
   });
 }

@@ -12,7 +12,7 @@
 #include "common/geometry.h"
 #include "cpu/accumulate.h"
 #include "cpu/lanes.h"
-#include "cpu/tap_steps.h"
+#include "cpu/tap_table.h"
 
 namespace wwae {
 
@@ -28,7 +28,9 @@ class PlaneUnpool {
   using cell_t = std::conditional_t<overlap == Overlap::last, element, sum_t>;
   static constexpr bool kInPlace = overlap != Overlap::mean && std::is_same_v<cell_t, element>;
 
-  PlaneUnpool(const Geometry& geometry, const TapSteps& steps) : g_(geometry), steps_(steps) {}
+  // `taps` is measured in the plane and outlives the object.
+  PlaneUnpool(const Geometry& geometry, const TapTable& taps)
+      : g_(geometry), taps_(taps), whole_(g_.w.whole_windows()) {}
 
   static int64_t tile_rows(const Geometry& g) {
     const int64_t row_bytes = std::max<int64_t>(1, g.w.input * static_cast<int64_t>(sizeof(cell_t)));
@@ -64,27 +66,24 @@ class PlaneUnpool {
 
  private:
   void window_row(const element* x, const offset_t* offsets, int64_t oh, Range<int64_t> rows, cell_t* cells) {
-    const int64_t top = g_.h.start(oh);
-    const bool rows_inside = top >= rows.begin && top + g_.h.extent() <= rows.end;
-    const Range<int64_t> left = g_.w.windows_with(0);
-    const Range<int64_t> right = g_.w.windows_with(g_.w.kernel - 1);
-    const int64_t inside_begin = rows_inside ? left.begin : g_.w.output;
-    const int64_t inside_end = rows_inside ? std::max(left.begin, right.end) : g_.w.output;
-    const int64_t row_start = (top - rows.begin) * g_.w.input - g_.w.padding;
-    for (int64_t ow = 0; ow < inside_begin; ++ow) checked(x[ow], offsets[ow], top, ow, rows, cells);
-    for (int64_t ow = inside_begin; ow < inside_end; ++ow) {
-      const auto tap = static_cast<uint64_t>(static_cast<int64_t>(offsets[ow]));
-      if (tap < static_cast<uint64_t>(g_.taps())) put(x[ow], row_start + ow * g_.w.stride + steps_[tap], cells);
+    const int64_t top = g_.h.start(oh) - rows.begin;  // in rows of the tile
+    const int64_t height = rows.end - rows.begin;
+    const bool inside = top >= 0 && top + g_.h.extent() <= height;
+    const Range<int64_t> whole = inside ? whole_ : Range<int64_t>{g_.w.output, g_.w.output};
+    const int64_t start = top * g_.w.input - g_.w.padding;
+    for (int64_t ow = 0; ow < whole.begin; ++ow) put_checked(x[ow], offsets[ow], top, height, ow, cells);
+    for (int64_t ow = whole.begin; ow < whole.end; ++ow) {
+      if (taps_.contains(offsets[ow])) put(x[ow], start + ow * g_.w.stride + taps_[offsets[ow]].step, cells);
     }
-    for (int64_t ow = inside_end; ow < g_.w.output; ++ow) checked(x[ow], offsets[ow], top, ow, rows, cells);
+    for (int64_t ow = whole.end; ow < g_.w.output; ++ow) put_checked(x[ow], offsets[ow], top, height, ow, cells);
   }
 
   // A window with taps outside the tile or the map.
-  void checked(element x, int64_t offset, int64_t top, int64_t ow, Range<int64_t> rows, cell_t* cells) {
-    if (offset < 0 || offset >= g_.taps()) return;
-    const int64_t h = top + offset / g_.w.kernel * g_.h.dilation;
-    const int64_t w = g_.w.position(ow, offset % g_.w.kernel);
-    if (h >= rows.begin && h < rows.end && g_.w.contains(w)) put(x, (h - rows.begin) * g_.w.input + w, cells);
+  void put_checked(element x, int64_t offset, int64_t top, int64_t height, int64_t ow, cell_t* cells) {
+    if (!taps_.contains(offset)) return;
+    const int64_t h = top + taps_[offset].row;
+    const int64_t w = g_.w.start(ow) + taps_[offset].column;
+    if (h >= 0 && h < height && g_.w.contains(w)) put(x, h * g_.w.input + w, cells);
   }
 
   void put(element x, int64_t at, cell_t* cells) {
@@ -97,26 +96,26 @@ class PlaneUnpool {
   }
 
   Geometry g_;
-  const TapSteps& steps_;
+  const TapTable& taps_;
+  Range<int64_t> whole_;  // windows of a row whose columns are all real
   std::vector<cell_t> cells_;
   std::vector<sum_t> counts_;
 };
 
-// Row `h` of a plane from the row of 2x2/2 windows above it: tap row `r` of `x` and `offsets` (OW). Lanes = windows.
+// A row of a plane from the row of 2x2/2 windows over it: tap row `r` of `x` and `offsets` (OW). `whole`: the windows
+// of the row with both columns inside. Lanes = windows.
 template <typename scalar_t>
-void unpool_row_2x2(const Geometry& g, const element_t<scalar_t>* x, const uint8_t* offsets, int64_t r,
-                    element_t<scalar_t>* out) {
+void unpool_row_2x2(const Axis& axis, Range<int64_t> whole, const element_t<scalar_t>* x, const uint8_t* offsets,
+                    int64_t r, element_t<scalar_t>* out) {
   using element = element_t<scalar_t>;
   using lane_t = signed_t<element>;
-  const Range<int64_t> whole = {g.w.windows_with(0).begin, g.w.windows_with(1).end};
-  const int64_t n = std::max<int64_t>(0, whole.end - whole.begin);
-  const int64_t left = g.w.start(whole.begin);  // 0, or 1 with padding
+  const int64_t n = whole.end - whole.begin;
+  const int64_t left = axis.start(whole.begin);  // 0, or 1 behind a window that hangs over the left border
   const int64_t right = left + 2 * n;
-  // At most one window hangs over each border; with its other column it still owns one element.
   if (left > 0) out[0] = offsets[0] == 2 * r + 1 ? x[0] : element{0};
-  for (int64_t w = right; w < g.w.input; ++w) {
-    const int64_t ow = whole.begin + n;
-    out[w] = w == right && ow < g.w.output && offsets[ow] == 2 * r ? x[ow] : element{0};
+  for (int64_t w = right; w < axis.input; ++w) {
+    const bool claimed = w == right && whole.end < axis.output && offsets[whole.end] == 2 * r;
+    out[w] = claimed ? x[whole.end] : element{0};
   }
   for_chunks<kLanes<element>>(n, [&](auto width, int64_t i) {
     constexpr int N = width;
