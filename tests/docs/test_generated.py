@@ -76,8 +76,8 @@ def test_a_finished_run_becomes_rows_beside_the_paper(script, tmp_path, monkeypa
     kept = tmp_path / "results" / "mnist-100.json"
     assert str(tmp_path) not in kept.read_text()
     assert results.rows_of(json.loads(kept.read_text())) == [
-        ("100", "0.5", "1", "20", "0", "SWWAE", "10.00", "8.71 ± 0.34", "+1.29"),
-        ("100", "0.5", "1", "20", "0", "convnet", "20.00", "22.98", "-2.98"),
+        ("100", "0.5", "1", "5", "0", "SWWAE", "10.00", "8.71 ± 0.34", "+1.29"),
+        ("100", "0.5", "1", "5", "0", "convnet", "20.00", "22.98", "-2.98"),
     ]
     text = results.generated_text()
     assert "| 100 | 0.5 | 1 | 20 | 0 | SWWAE | 10.00 | 8.71 ± 0.34 | +1.29 |" in text
