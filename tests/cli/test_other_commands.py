@@ -163,7 +163,7 @@ def test_report_puts_runs_beside_the_paper(finished_run: Path, tmp_path: Path, c
     printed = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line[:1] == "|"]
     assert rows[2] == [
-        "like-the-paper", "100", "0.5", "3", "20", "0", "SWWAE", "9.50 ± 0.50", "8.71 ± 0.34", "+0.79"
+        "like-the-paper", "100", "0.5", "3", "5", "0", "SWWAE", "9.50 ± 0.50", "8.71 ± 0.34", "+0.79"
     ]  # fmt: skip
     assert rows[3][6:] == ["convnet", "20.00 ± 1.00", "22.98", "-2.98"]
     assert rows[4][0] == finished_run.name and rows[4][8:] == ["-", "-"]
