@@ -15,7 +15,7 @@ def described(metrics: dict[str, float], recipe: str = "mnist-swwae", **changes)
 
 def test_one_round_is_called_one_round() -> None:
     lines = described({"test_error": 9.17, "baseline_test_error": 20.0, "reconstruction_l2": 1.234})
-    assert lines[0] == "mnist-swwae, 100 labels, 20 epochs, 2 min 10 s of training"
+    assert lines[0] == "mnist-swwae, 100 labels, 5 epochs, 2 min 10 s of training"
     assert lines[1].startswith("test error, SWWAE ") and "9.17 %" in lines[1]
     assert lines[1].endswith("paper: 9.17 ± 0.11 % (Zhao et al. 2015, Table 5, SWWAE without dropout)")
     assert lines[2].startswith("test error, plain convnet ") and "20.00 %" in lines[2]
