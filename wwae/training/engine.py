@@ -255,12 +255,9 @@ def _device_name(device: torch.device) -> str:
 @contextmanager
 def _reproducible() -> Iterator[None]:
     """cuDNN restricted to algorithms that give the same bits on every run."""
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    try:
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32):
         yield
-    finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
 
 
 @contextmanager
