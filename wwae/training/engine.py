@@ -105,7 +105,7 @@ def train(configuration: TrainingConfiguration, load_data: LoadData, command: st
             "command": command,
             "seed": configuration.seed,
             "epochs": configuration.epochs,
-            "seconds": round(seconds, 1),
+            "seconds": round(seconds, 3),
             "device": _device_name(device),
             "metrics": metrics,
             "rounds": [dict(zip(networks, each, strict=True)) for each in zip(*results.values(), strict=True)],
