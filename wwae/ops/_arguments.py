@@ -147,20 +147,6 @@ def require_same_device(operation: str, argument: str, tensor: Tensor, x: Tensor
         raise RuntimeError(f"{operation}: expected {argument} on {x.device}, the device of x, got {tensor.device}")
 
 
-def require_recorded_for(
-    operation: str, x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, windows: Pair
-) -> None:
-    """Refuse a map ``x`` from which no pooling of these arguments gives ``windows``, with or without ``ceil_mode``."""
-    sizes = spatial_size(x)
-    allowed = [pooled_sizes(sizes, kernel_size, stride, padding, dilation, ceil) for ceil in (False, True)]
-    if tuple(windows) not in allowed:
-        raise RuntimeError(
-            f"{operation}: expected offsets of spatial shape {allowed[0]} for a map of {sizes} pooled with "
-            f"kernel_size={tuple(kernel_size)}, stride={tuple(stride)}, padding={tuple(padding)}, dilation={tuple(dilation)}, "
-            f"got {tuple(windows)}"
-        )
-
-
 def unpooled_size(
     operation: str, x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, output_size: int | Sequence[int] | None
 ) -> Pair:
