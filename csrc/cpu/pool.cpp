@@ -95,7 +95,7 @@ class IndexWriter {
     if (indices_ == nullptr) return;
     const int64_t step = row_of_windows_ ? g_.w.stride : 0;  // columns from one output to the next
     const int64_t start = g_.h.start(oh) * g_.w.input + g_.w.start(ow);
-    for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + taps_[offsets_[first + i]].step;
+    for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + taps_.step(offsets_[first + i]);
     if (!may_be_windowless_) return;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t window = row_of_windows_ ? ow + i : ow;
