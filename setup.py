@@ -191,7 +191,7 @@ class NinjaFile:
         host_flags = ",".join(["-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas", self.prefix_map])
         includes = ["-Icsrc", "-isystem", str(self.torch / "include")]
         flags = [
-            *COMMON_FLAGS, "-DUSE_CUDA", f"-Xcompiler={host_flags}", "--threads=2", "-lineinfo",
+            *COMMON_FLAGS, "-DUSE_CUDA", f"-Xcompiler={host_flags}", "--threads=2",
             *gencode_flags(cuda.archs), *includes,
         ]  # fmt: skip
         self.rule("nvcc", f"{shlex.quote(cuda.nvcc)} $flags -MD -MF $out.d -c $in -o $out", depfile=True)

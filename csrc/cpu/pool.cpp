@@ -55,7 +55,9 @@ void pool_pixel(const Geometry& g, const element_t<scalar_t>* image, int64_t cha
       for (int64_t c = r == 0 ? 1 : 0; c < columns.end - columns.begin; ++c) {
 #pragma GCC unroll 4
         for (int u = 0; u < U; ++u) {
-          const Vector<element, N> value = load<N>(x + c * column_step + u * N);
+          const element* source = x + c * column_step + u * N;
+          const Vector<element, N> value = load<N>(source);
+          prefetch_ahead(source);
           const Vector<key_t<element>, N> key = E::key(value);
           const auto better = E::beats(key, best_key[u]);
           best[u] = better ? value : best[u];

@@ -103,7 +103,9 @@ struct SumGather {
         const element* row = corner + r * g.h.dilation * g.w.input * channels + i;
         for (int64_t c = 0; c < g.w.kernel; ++c) {
           const auto tap = static_cast<lane_t>(r * g.w.kernel + c);
-          value = switches == tap ? load<N>(row + c * g.w.dilation * channels) : value;
+          const element* source = row + c * g.w.dilation * channels;
+          value = switches == tap ? load<N>(source) : value;
+          prefetch_ahead(source);
         }
       }
       store<N>(values + first + i, value);
