@@ -1,5 +1,15 @@
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from emulation.build import build
+
+
+@pytest.fixture(scope="session")
+def library() -> Path:
+    """The kernels in the build that WWAE_EMULATION names (see BUILDS in build.py)."""
+    return build(os.environ.get("WWAE_EMULATION", "plain"))
 
 
 @pytest.fixture(autouse=True)

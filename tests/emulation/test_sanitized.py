@@ -1,17 +1,16 @@
-"""Runs `test_host_kernels.py` in a process of its own, with the kernels built under AddressSanitizer and UBSan.
+"""Runs `test_emulated_kernels.py` in a process of its own, with the kernels built under AddressSanitizer and UBSan.
 
 A read or write outside a tensor, a misaligned vector and a shift or an integer out of range end that process.
 """
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from host_kernels import cuda_headers
+from emulation.build import compiler, missing
 
 # One dtype, with the longest vectors: the addresses of the others differ only by their size.
 KEPT = "not float32 and not float64 and not torch.float16"
@@ -23,21 +22,18 @@ def runtime(compiler: str, library: str) -> str | None:
     return found if os.path.isabs(found) else None
 
 
-@pytest.mark.skipif(cuda_headers() is None, reason="cuda_bf16.h was not found: no CUDA toolkit, no CUDA PyTorch")
+@pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
 def test_sanitized_kernels():
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None:
-        pytest.skip("there is no C++ compiler")
-    runtimes = [runtime(compiler, library) for library in ("libasan.so", "libubsan.so")]
+    runtimes = [runtime(compiler(), library) for library in ("libasan.so", "libubsan.so")]
     if None in runtimes:
         pytest.skip("the compiler comes without AddressSanitizer or UBSan")
     # Python and PyTorch keep what they allocate until the end, which is no leak of the kernels.
     environment = {
         "LD_PRELOAD": " ".join(runtimes),
         "ASAN_OPTIONS": "detect_leaks=0",
-        "WWAE_TEST_SANITIZE": "1",
+        "WWAE_EMULATION": "sanitized",
     }
-    tests = Path(__file__).with_name("test_host_kernels.py")
+    tests = Path(__file__).with_name("test_emulated_kernels.py")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-s", "-x", "-p", "no:cacheprovider", str(tests), "-k", KEPT],
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | environment,
