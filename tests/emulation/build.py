@@ -23,11 +23,20 @@ FLAGS = [
     "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas",
 ]  # fmt: skip
 
-# The sanitizers' own code takes an optimiser long; unoptimised code is fast enough for small maps.
+# Of the kernels. The sanitizers' own code takes an optimiser long; unoptimised code is fast enough for small maps.
 BUILDS = {
     "plain": ["-O1"],
     "sanitized": ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"],
+    "threads": ["-O1", "-fsanitize=thread"],
 }
+# Of the emulation itself, which tells the sanitizers what they need to know; loops that fill memory stay loops, since
+# they would hear of a memset.
+OWN = {
+    "plain": [],
+    "sanitized": ["-DWWAE_ADDRESS_SANITIZER"],
+    "threads": ["-DWWAE_THREAD_SANITIZER", "-fno-tree-loop-distribute-patterns"],
+}
+OWN_SOURCES = ("emulation", "scheduler", "fiber", "collectives")
 
 
 def compiler() -> str | None:
@@ -58,16 +67,19 @@ def build(name: str = "plain") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        flags = [*FLAGS, *BUILDS[name], f"-I{ROOT / 'csrc'}", f"-I{HERE}", "-isystem", str(cuda_headers())]
+        flags = [*FLAGS, f"-I{ROOT / 'csrc'}", f"-I{HERE}", "-isystem", str(cuda_headers())]
         with (folder / "build.ninja").open("w") as file:
             writer = ninja_syntax.Writer(file, width=10_000)
             writer.variable("flags", " ".join(flags))
-            writer.rule("compile", f"{compiler()} $flags -MD -MF $out.d -c $in -o $out", depfile="$out.d", deps="gcc")
-            writer.rule("link", f"{compiler()} -shared $flags $in -o $out")
+            writer.variable("kernel_flags", " ".join(BUILDS[name]))
+            writer.variable("own_flags", " ".join(["-O2", *OWN[name]]))
+            writer.rule("compile", f"{compiler()} $flags $more -MD -MF $out.d -c $in -o $out", depfile="$out.d", deps="gcc")
+            writer.rule("link", f"{compiler()} -shared $kernel_flags $in -o $out")
             sources = [*HERE.glob("*.cpp"), *HERE.glob("kernels/*.cpp")]
             objects = [f"{source.stem}.o" for source in sorted(sources)]
             for source, compiled in zip(sorted(sources), objects, strict=True):
-                writer.build(compiled, "compile", str(source))
+                more = "$own_flags" if source.stem in OWN_SOURCES else "$kernel_flags"
+                writer.build(compiled, "compile", str(source), variables={"more": more})
             writer.build("libemulation.so", "link", objects)
         run = subprocess.run([Path(ninja.BIN_DIR, "ninja"), "-C", str(folder)], capture_output=True, text=True)
         if run.returncode:

@@ -20,7 +20,7 @@ from wwae.reference.window import memory_format
 
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 OVERLAPS = {"last": 0, "sum": 1, "mean": 2}
-ORDERS = {"forward": 0, "reverse": 1}
+ORDERS = {"forward": 0, "reverse": 1, "random": 2}
 
 
 def geometry(size: Sequence[int], windows: Sequence[int], *window: Sequence[int]) -> tuple[int, ...]:
@@ -34,17 +34,22 @@ def interleaving(x: Tensor) -> tuple[int, int]:
     return (x.size(0), x.size(1)) if channels_last else (x.size(0) * x.size(1), 1)
 
 
+class EmulationError(Exception):
+    """A kernel broke a rule of CUDA (see emulation.h), at the file and line that the message names."""
+
+
 class EmulatedKernels:
     """`EmulatedKernels(library).<stem>(...)` is the function of that name in kernels/<stem>.py.
 
-    Threads run in the given order. `wide_owners` keeps int64 owners in max_unpool2d; pools record offsets of
+    Threads run in the given order, one of ORDERS; `seed` chooses a random one. `wide_owners` keeps int64 owners in max_unpool2d; pools record offsets of
     `offset_dtype`, or the smallest that fit.
     """
 
-    def __init__(self, library: Path, order: str = "forward", wide_owners: bool = False) -> None:
+    def __init__(self, library: Path, order: str = "forward", seed: int = 0, wide_owners: bool = False) -> None:
         self.library = ctypes.CDLL(str(library))
         self.library.emulation_failed_assertions.restype = ctypes.c_int64
-        self.order = order
+        self.library.emulation_error.restype = ctypes.c_char_p
+        self.order = (ORDERS[order], seed)
         self.wide_owners = wide_owners
         self.offset_dtype: torch.dtype | None = None
 
@@ -57,9 +62,11 @@ class EmulatedKernels:
 
     def call(self, stem: str, *arguments: Any) -> None:
         """Call `emulate_<stem>` of kernels/<stem>.cpp: tensors and None as pointers, dtypes as codes, ints as int64_t,
-        floats as double, sequences of ints as arrays of int64_t."""
-        self.library.emulation_set_order(ctypes.c_int64(ORDERS[self.order]))
+        floats as double, sequences of ints as arrays of int64_t. Raises EmulationError for what the emulation finds."""
+        self.library.emulation_set_order(*map(_as_c, self.order))
         getattr(self.library, f"emulate_{stem}")(*map(_as_c, arguments))
+        if error := self.library.emulation_error():
+            raise EmulationError(error.decode())
 
     def failed_assertions(self) -> int:
         """How many device assertions failed since the last call."""

@@ -3,8 +3,22 @@
 
 #include <utility>
 
+#include "scheduler.h"
+
 #define WWAE_EXPORT extern "C" __attribute__((visibility("default")))
 
-WWAE_EXPORT int64_t emulation_failed_assertions() { return std::exchange(wwae::dev::failed_assertions, 0); }
+namespace wwae::emulation {
 
-WWAE_EXPORT void emulation_set_order(int64_t order) { wwae::dev::backwards = order == 1; }
+namespace {
+int64_t failed_assertions = 0;
+}
+
+void note_failed_assertion() { ++failed_assertions; }
+
+WWAE_EXPORT int64_t emulation_failed_assertions() { return std::exchange(failed_assertions, 0); }
+WWAE_EXPORT void emulation_set_order(int64_t order, int64_t seed) {
+  set_order(static_cast<Order>(order), static_cast<uint64_t>(seed));
+}
+WWAE_EXPORT const char* emulation_error() { return take_error(); }
+
+}  // namespace wwae::emulation

@@ -7,10 +7,32 @@
 
 #include "cuda/tile.cuh"
 #include "emulation.h"
+#include "scheduler.h"
 
 #define WWAE_ENTRY extern "C" __attribute__((visibility("default"))) void
 
 namespace wwae {
+
+// What CudaLaunch of launch.cuh is on a GPU.
+struct EmulatedLaunch {
+  template <typename... Parameters, typename... Arguments>
+  void operator()(void (*kernel)(Parameters...), const Tiling& tiling, const Arguments&... arguments) const {
+    const auto thread = [&] { kernel(arguments..., tiling); };
+    run({tiling.blocks, tiling.block_columns, tiling.block_rows, 0}, thread);
+  }
+
+  template <typename... Parameters, typename... Arguments>
+  void operator()(void (*kernel)(Parameters...), const Blocks& blocks, const Arguments&... arguments) const {
+    const auto thread = [&] { kernel(arguments...); };
+    run({blocks.count, blocks.columns, blocks.rows, blocks.shared_bytes}, thread);
+  }
+
+ private:
+  template <typename Thread>
+  static void run(const emulation::Grid& grid, const Thread& thread) {
+    emulation::run(grid, [](const void* context) { (*static_cast<const Thread*>(context))(); }, &thread);
+  }
+};
 
 template <typename T>
 struct Tag {
