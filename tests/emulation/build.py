@@ -55,7 +55,9 @@ def cuda_headers() -> Path | None:
 
 
 def missing() -> str | None:
-    """Why nothing can be built here, or None."""
+    """Why nothing can be built here, or None; in a process that was given a library, nothing needs to be built."""
+    if "WWAE_EMULATION_LIBRARY" in os.environ:
+        return None
     if compiler() is None:
         return "there is no C++ compiler"
     return "cuda_bf16.h was not found: no CUDA toolkit, no CUDA PyTorch" if cuda_headers() is None else None

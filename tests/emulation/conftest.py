@@ -5,11 +5,14 @@ import pytest
 import torch
 from emulation.build import build
 
+# A process under a sanitizer is given the library, and starts no other process beside the sanitizer.
+LIBRARY = os.environ.get("WWAE_EMULATION_LIBRARY")
+
 
 @pytest.fixture(scope="session")
 def library() -> Path:
-    """The kernels in the build that WWAE_EMULATION names (see BUILDS in build.py)."""
-    return build(os.environ.get("WWAE_EMULATION", "plain"))
+    """The emulated kernels: the plain build, or the one that sanitizers.py names."""
+    return Path(LIBRARY) if LIBRARY else build("plain")
 
 
 @pytest.fixture(autouse=True)

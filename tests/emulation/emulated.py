@@ -41,8 +41,8 @@ class EmulationError(Exception):
 class EmulatedKernels:
     """`EmulatedKernels(library).<stem>(...)` is the function of that name in kernels/<stem>.py.
 
-    Threads run in the given order, one of ORDERS; `seed` chooses a random one. `wide_owners` keeps int64 owners in max_unpool2d; pools record offsets of
-    `offset_dtype`, or the smallest that fit.
+    Threads run in the given order, one of ORDERS; `seed` chooses a random one. `wide_owners` keeps int64 owners in
+    max_unpool2d; pools record offsets of `offset_dtype`, or the smallest that fit.
     """
 
     def __init__(self, library: Path, order: str = "forward", seed: int = 0, wide_owners: bool = False) -> None:

@@ -69,19 +69,7 @@ Fiber::Fiber(void (*entry)()) {
 #if defined(WWAE_THREAD_SANITIZER)
   announced_ = __tsan_create_fiber(0);
 #endif
-  prepare(entry);
-}
-
-Fiber::~Fiber() {
-  if (stack_ == nullptr) return;
-#if defined(WWAE_THREAD_SANITIZER)
-  __tsan_destroy_fiber(announced_);
-#endif
-  munmap(stack_, size_ + sysconf(_SC_PAGESIZE));
-}
-
-void Fiber::prepare(void (*entry)()) {
-  char* top = stack_ + sysconf(_SC_PAGESIZE) + kStackBytes;
+  char* top = stack_ + page + kStackBytes;
 #if defined(__x86_64__)
   // As wwae_switch_stack leaves a stack: six registers, then where to go on; a function starts 8 bytes off a multiple
   // of 16.
@@ -98,12 +86,15 @@ void Fiber::prepare(void (*entry)()) {
 #endif
 }
 
-void Fiber::restart(void (*entry)()) {
+Fiber::~Fiber() {
+  if (stack_ == nullptr) return;
 #if defined(WWAE_ADDRESS_SANITIZER)
+  // It may have been left in the middle of a function, whose variables have guarded surroundings.
   __asan_unpoison_memory_region(bottom_, size_);
-  announced_ = nullptr;
+#elif defined(WWAE_THREAD_SANITIZER)
+  __tsan_destroy_fiber(announced_);
 #endif
-  prepare(entry);
+  munmap(stack_, size_ + sysconf(_SC_PAGESIZE));
 }
 
 void Fiber::begin() {

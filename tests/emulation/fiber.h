@@ -26,12 +26,7 @@ class Fiber {
   // What every `entry` calls first.
   void begin();
 
-  // Makes a stack that was left in the middle fit for a new start at `entry`.
-  void restart(void (*entry)());
-
  private:
-  void prepare(void (*entry)());
-
   char* stack_ = nullptr;  // null: the caller's
   const void* bottom_ = nullptr;
   size_t size_ = 0;

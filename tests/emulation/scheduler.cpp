@@ -26,12 +26,13 @@ namespace {
 constexpr int kWarp = 32;
 constexpr int kMostWarps = 32;
 #if defined(WWAE_THREAD_SANITIZER)
-// Each thread is a thread for ThreadSanitizer too, with a fiber and memory of its own until the launch ends.
-constexpr bool kFreshFibers = true;
+// Each thread of a launch is a thread for ThreadSanitizer too: the threads of different blocks share no fiber and no
+// memory. Fibers serve again in the next launch, which begins after all of them have ended.
+constexpr bool kOwnFibers = true;
 constexpr int64_t kMostThreads = 4096;
 constexpr size_t kArenaBytes = 100 * 1024;
 #else
-constexpr bool kFreshFibers = false;
+constexpr bool kOwnFibers = false;
 #endif
 
 struct Variable {
@@ -98,6 +99,7 @@ class Block {
       return;
     }
 #endif
+    fibers_used_ = 0;
     for (const int64_t number : block_order(grid.blocks)) {
       run_block(number, threads);
       if (!error.empty()) break;
@@ -109,21 +111,21 @@ class Block {
   void run_threads_here() {
     current_fiber()->begin();
     for (;;) {
+      acquire(&block_start_);
       body_(context_);
       if (copies_unfinished()) fail("a thread ends with unfinished copies", Site{"", 0});
       finish();
       int next = live_ > 0 ? pick() : -1;
-      if (next >= 0 && !kFreshFibers && (warps_[next / kWarp].unstarted >> next % kWarp & 1)) {
+      if (next >= 0 && !kOwnFibers && (warps_[next / kWarp].unstarted >> next % kWarp & 1)) {
         Fiber* fiber = current_fiber();
         enter(next);
         current_warp().fibers[current_ % kWarp] = fiber;
         continue;
       }
-      // This fiber is free from now on, and starts anew when it is needed.
+      // This fiber is free from now on; it comes back when it has another thread to run.
       Fiber* fiber = current_fiber();
-      if (!kFreshFibers) free_.push_back(fiber);
+      if (!kOwnFibers) free_.push_back(fiber);
       resume(*fiber, next);
-      if (kFreshFibers) abort();
     }
   }
 
@@ -258,6 +260,8 @@ class Block {
     arenas_.push_back(static_cast<unsigned char*>(malloc(kArenaBytes)));
     arena_used_ = 0;
 #endif
+    // The caller knows of nothing that earlier blocks did until the launch ends.
+    release(&block_start_);
     for (int w = 0; w < warp_count_; ++w) {
       Warp& warp = warps_[w];
       const int lanes = std::min(threads - w * kWarp, kWarp);
@@ -265,29 +269,25 @@ class Block {
       warp.ready = warp.at_barrier = warp.in_collective = warp.finished = 0;
       runnable_warps_ |= uint32_t{1} << w;
       favour_anew(w);
-      if (kFreshFibers) {
-        for (int lane = 0; lane < lanes; ++lane) warp.fibers[lane] = new_fiber();
+      if (kOwnFibers) {
+        for (int lane = 0; lane < lanes; ++lane) {
+          warp.fibers[lane] = fibers_used_ < fibers_.size() ? fibers_[fibers_used_].get() : new_fiber();
+          ++fibers_used_;
+        }
       }
     }
     const int first = pick();
     resume(main_, first);
     if (error.empty() && live_ > 0) error = standstill();
     for (const Variable& variable : variables_) {
-      if (!kFreshFibers) free(variable.memory);
+      if (!kOwnFibers) free(variable.memory);
     }
     variables_.clear();
   }
 
   void end_launch() {
-    acquire(&launch_meeting_);
-    if (!error.empty() && !kFreshFibers) {
-      free_.clear();
-      for (const auto& fiber : fibers_) {
-        fiber->restart(run_threads);
-        free_.push_back(fiber.get());
-      }
-    }
-    if (kFreshFibers) {
+    acquire(&launch_end_);
+    if (!error.empty()) {
       fibers_.clear();
       free_.clear();
     }
@@ -354,7 +354,7 @@ class Block {
     }
     const bool started = !(warps_[next / kWarp].unstarted >> next % kWarp & 1);
     enter(next);
-    if (!started && !kFreshFibers) {
+    if (!started && !kOwnFibers) {
       if (free_.empty()) free_.push_back(new_fiber());
       current_fiber() = free_.back();
       free_.pop_back();
@@ -368,7 +368,7 @@ class Block {
   }
 
   void finish() {
-    release(&launch_meeting_);
+    release(&launch_end_);
     set(current_, &Warp::finished);
     --live_;
   }
@@ -410,7 +410,8 @@ class Block {
   int barrier_arrivals_ = 0;
   int barrier_turn_ = 0;
   char barrier_meeting_[2] = {};
-  char launch_meeting_ = 0;
+  char block_start_ = 0;
+  char launch_end_ = 0;
 
   std::vector<Variable> variables_;
   std::vector<unsigned char*> arenas_;
@@ -418,6 +419,7 @@ class Block {
   Fiber main_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> free_;
+  size_t fibers_used_ = 0;
 };
 
 Block& block() {
