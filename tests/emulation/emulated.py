@@ -11,7 +11,7 @@ import functools
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,11 +38,30 @@ class EmulationError(Exception):
     """A kernel broke a rule of CUDA (see emulation.h), at the file and line that the message names."""
 
 
+class Traffic(NamedTuple):
+    """Bytes between the kernels and one tensor; `moved` counts whole 32-byte sectors, once a launch."""
+
+    size: int
+    loads_requested: int
+    stores_requested: int
+    loads_moved: int
+    stores_moved: int
+
+    @property
+    def requested(self) -> int:
+        return self.loads_requested + self.stores_requested
+
+    @property
+    def moved(self) -> int:
+        return self.loads_moved + self.stores_moved
+
+
 class EmulatedKernels:
     """`EmulatedKernels(library).<stem>(...)` is the function of that name in kernels/<stem>.py.
 
     Threads run in the given order, one of ORDERS; `seed` chooses a random one. `wide_owners` keeps int64 owners in
-    max_unpool2d; pools record offsets of `offset_dtype`, or the smallest that fit.
+    max_unpool2d; pools record offsets of `offset_dtype`, or the smallest that fit. `traffic` grows by the tensors of each
+    call, with what was counted in the build "counted".
     """
 
     def __init__(self, library: Path, order: str = "forward", seed: int = 0, wide_owners: bool = False) -> None:
@@ -52,6 +71,7 @@ class EmulatedKernels:
         self.order = (ORDERS[order], seed)
         self.wide_owners = wide_owners
         self.offset_dtype: torch.dtype | None = None
+        self.traffic: list[Traffic] = []
 
     def __getattr__(self, stem: str) -> Callable[..., Any]:
         try:
@@ -64,7 +84,13 @@ class EmulatedKernels:
         """Call `emulate_<stem>` of kernels/<stem>.cpp: tensors and None as pointers, dtypes as codes, ints as int64_t,
         floats as double, sequences of ints as arrays of int64_t. Raises EmulationError for what the emulation finds."""
         self.library.emulation_set_order(*map(_as_c, self.order))
+        for tensor in arguments:
+            if isinstance(tensor, Tensor):
+                self.library.emulation_watch(_as_c(tensor), ctypes.c_int64(tensor.nbytes))
         getattr(self.library, f"emulate_{stem}")(*map(_as_c, arguments))
+        counts = (ctypes.c_int64 * 5)()
+        while self.library.emulation_unwatch(counts):
+            self.traffic.append(Traffic(*counts))
         if error := self.library.emulation_error():
             raise EmulationError(error.decode())
 

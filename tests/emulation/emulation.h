@@ -12,6 +12,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "counting.h"
+
 struct EmulatedIndex {
   unsigned x = 0, y = 0, z = 0;
 };
@@ -115,8 +117,14 @@ inline uint32_t ballot(uint32_t mask, bool predicate, Site site = Site::here()) 
 }
 
 template <typename T>
+#if defined(WWAE_COUNTED)
+__attribute__((no_sanitize("thread")))
+#endif
 void atomic_max(T* address, T value) {
-#if defined(__SANITIZE_THREAD__) && !defined(WWAE_COUNTED)
+#if defined(WWAE_COUNTED)
+  emulation::count_atomic(address, sizeof(T));
+  if (value > *address) *address = value;
+#elif defined(__SANITIZE_THREAD__)
   T found = __atomic_load_n(address, __ATOMIC_RELAXED);
   while (value > found &&
          !__atomic_compare_exchange_n(address, &found, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {

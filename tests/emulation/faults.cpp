@@ -73,6 +73,9 @@ __global__ void row_sums_kernel(const float* x, float* output) {
   output[(fault == Fault::block_race ? 0 : blockIdx.x * kThreadsOfRow) + thread] = sum;
 }
 
+// Every block writes the first row of x: more traffic than its size.
+__global__ void same_row_kernel(float* x) { x[threadIdx.x] = 1; }
+
 template <int64_t... numbers>
 void launch(Fault fault, int64_t rows, const float* x, float* output, std::integer_sequence<int64_t, numbers...>) {
   const Blocks blocks = {rows, kThreadsOfRow};
@@ -95,5 +98,7 @@ WWAE_ENTRY emulate_row_sums(int64_t fault, const float* x, float* output, int64_
          std::make_integer_sequence<int64_t, static_cast<int64_t>(Fault::count)>());
   for (size_t i = 0; i < result.size(); ++i) output[i] = result[i];
 }
+
+WWAE_ENTRY emulate_same_row(float* x, int64_t blocks) { EmulatedLaunch()(same_row_kernel, Blocks{blocks}, x); }
 
 }  // namespace wwae

@@ -14,7 +14,9 @@ void with_owners(bool wide, const int64_t* indices, const Planes& windows, const
                  const Body& body) {
   const auto claim = [&](auto owner) {
     using owner_t = decltype(owner);
-    std::vector<owner_t> owners(images * pixels.size * pixels.channels, owner);
+    std::vector<owner_t> owners(images * pixels.size * pixels.channels);
+    emulation::watch(owners.data(), owners.size() * sizeof(owner_t));
+    for (owner_t& unclaimed : owners) unclaimed = owner;
     launch_max_unpool2d_claim(EmulatedLaunch(), indices, owners.data(), windows, pixels, images);
     body(static_cast<const owner_t*>(owners.data()));
   };

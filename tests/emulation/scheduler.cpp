@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "counting.h"
 #include "emulation.h"
 #include "fiber.h"
 
@@ -83,6 +84,7 @@ class Block {
 
   void launch(const Grid& grid, void (*body)(const void*), const void* context) {
     if (!error.empty()) return;
+    begin_launch();
     body_ = body;
     context_ = context;
     grid_ = grid;
