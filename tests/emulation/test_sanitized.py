@@ -30,10 +30,3 @@ def test_beside_sanitizers(name: str, kept: str, least: int):
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-8000:]
     passed = re.search(r"(\d+) passed", result.stdout)
     assert passed and int(passed[1]) > least, result.stdout[-2000:]
-
-
-@pytest.mark.parametrize("fault", ["no_barrier_after_wait and forward", "early_refill"])
-def test_thread_sanitizer_finds_races_of_copies(fault: str):
-    result = run("threads", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(HERE / "test_tensor_cores.py"), "-k", fault)
-    assert result.returncode == 66
-    assert "WARNING: ThreadSanitizer: data race" in result.stderr

@@ -8,12 +8,10 @@ import pytest
 import torch
 from emulation.build import missing
 from emulation.emulated import EmulatedKernels, EmulationError
+from emulation.faulty import FAULTS
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
 
-FAULTS = (
-    "none", "no_wait", "no_barrier_after_wait", "no_barrier_before_refill", "unfinished_copies", "misaligned_row", "bank_conflicts",
-)  # fmt: skip
 ORDERS = [("forward", 0), ("reverse", 0), ("random", 1), ("random", 2), ("random", 3)]
 every_order = pytest.mark.parametrize("order", ORDERS, ids=str)
 
@@ -22,7 +20,7 @@ def product(kernels: EmulatedKernels, fault: str, dtype: torch.dtype, depth: int
     """The product of two matrices, and what it should be: multiples of 1/64, whose sums do not round."""
     a, b = ((torch.randint(-16, 17, (rows, depth)) / 8).to(dtype) for rows in (64, 128))
     c = torch.empty(64, 128)
-    kernels.call("gemm", dtype, FAULTS.index(fault), a, b, c, depth, 128)
+    kernels.call("gemm", dtype, FAULTS["gemm"].index(fault), a, b, c, depth, 128)
     return c, a.float() @ b.float().T
 
 
