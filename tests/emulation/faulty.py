@@ -1,9 +1,11 @@
-"""Runs a kernel with a planted fault in a process without PyTorch: `python faulty.py LIBRARY KERNEL FAULT ORDER SEED`.
+"""Runs a kernel with a planted fault in a process without PyTorch: `python faulty.py KERNEL FAULT ORDER SEED`,
+with the library in WWAE_EMULATION_LIBRARY.
 
 Prints "right", "wrong" or the emulation's error. A sanitizer that finds something ends the process before.
 """
 
 import ctypes
+import os
 import struct
 import sys
 
@@ -47,8 +49,8 @@ def gemm(library: ctypes.CDLL, fault: int) -> bool:
     return list(c) == [sum(x * y for x, y in zip(row, column, strict=True)) for row in a_rows for column in b_rows]
 
 
-def main(path: str, kernel: str, fault: str, order: int, seed: int) -> str:
-    library = ctypes.CDLL(path)
+def main(kernel: str, fault: str, order: int, seed: int) -> str:
+    library = ctypes.CDLL(os.environ["WWAE_EMULATION_LIBRARY"])
     library.emulation_error.restype = ctypes.c_char_p
     library.emulation_set_order(ctypes.c_int64(order), ctypes.c_int64(seed))
     right = {"row_sums": row_sums, "gemm": gemm}[kernel](library, FAULTS[kernel].index(fault))
@@ -58,4 +60,4 @@ def main(path: str, kernel: str, fault: str, order: int, seed: int) -> str:
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])))
+    print(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

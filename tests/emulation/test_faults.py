@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from emulation import faulty
-from emulation.build import build, missing
+from emulation.build import missing
 from emulation.sanitizers import run
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
@@ -16,7 +16,7 @@ ORDERS = [(0, 0), (1, 0), (2, 1), (2, 2), (2, 3)]  # forward, reverse, random wi
 
 def outcome(name: str, kernel: str, fault: str, order: tuple[int, int] = (0, 0)) -> str:
     """What faulty.py prints in one of the builds, and what a sanitizer says."""
-    result = run(name, str(Path(faulty.__file__)), str(build(name)), kernel, fault, *map(str, order))
+    result = run(name, str(Path(faulty.__file__)), kernel, fault, *map(str, order))
     return result.stdout + result.stderr
 
 
