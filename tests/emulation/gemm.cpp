@@ -30,8 +30,4 @@ WWAE_ENTRY emulate_gemm(int64_t dtype, int64_t fault, const void* a, const void*
   run(Tag<__half>());
 }
 
-WWAE_ENTRY emulate_ldmatrix(const uint16_t* x, uint32_t* output) {
-  EmulatedLaunch()(ldmatrix_kernel, Blocks{1, kWarp}, x, output);
-}
-
 }  // namespace wwae
