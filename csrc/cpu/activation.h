@@ -113,4 +113,35 @@ struct BiasReLU {
   }
 };
 
+// relu((x - mean) * scale + bias): with a large mean, better than a multiple of x and a large number.
+template <typename scalar_t>
+struct BatchNormReLU {
+  using sum_t = accumulate_t<scalar_t>;
+
+  const sum_t* mean;  // (C), as are scale and bias
+  const sum_t* scale;
+  const sum_t* bias;
+
+  template <int N>
+  auto channels(int64_t c) const {
+    using Lanes = Wide<scalar_t, N>;
+    return function<N>(Lanes::load_from(mean + c), Lanes::load_from(scale + c), Lanes::load_from(bias + c));
+  }
+
+  template <int N>
+  auto channel(int64_t c) const {
+    using Lanes = Wide<scalar_t, N>;
+    return function<N>(Lanes::splat(mean[c]), Lanes::splat(scale[c]), Lanes::splat(bias[c]));
+  }
+
+ private:
+  template <int N>
+  static auto function(const Wide<scalar_t, N>& mean, const Wide<scalar_t, N>& scale, const Wide<scalar_t, N>& bias) {
+    return [mean, scale, bias](Vector<element_t<scalar_t>, N> tap) {
+      return in_parts<scalar_t, N>(
+          tap, [&](auto x, int p) { return relu((x - mean.part[p]) * scale.part[p] + bias.part[p]); });
+    };
+  }
+};
+
 }  // namespace wwae

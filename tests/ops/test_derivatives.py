@@ -47,6 +47,12 @@ def _operations() -> dict[str, Operation]:
             wwae.bias_relu_pool2d.default,
             lambda x: (x, BIAS.to(x.dtype), *geometry, False),
         ),
+        "batch_norm_relu_pool2d": Operation(
+            lambda x: ops.batch_norm_relu_pool2d(x, None, None, None, BIAS.to(x.dtype) / 20, True, 0.1, 1e-3, **OVERLAPPING)[0],
+            x,
+            wwae.batch_norm_relu_pool2d.default,
+            lambda x: (x, BIAS.to(x.dtype), BIAS.to(x.dtype), None, None, 1e-3, *geometry, False),
+        ),
         "max_pool2d": Operation(
             lambda x: ops.max_pool2d(x, **OVERLAPPING, return_indices=True)[0],
             x,

@@ -15,7 +15,21 @@ def bias_relu_pool(x, bias):
     return ops.bias_relu_pool2d(x, bias, **OVERLAPPING)[0]
 
 
-FUNCTIONS = {"bias_relu_pool2d": (bias_relu_pool, (distinct(2, 3, 6, 7), BIAS))}
+def train_batch_norm(x, weight, bias):
+    return ops.batch_norm_relu_pool2d(x, None, None, weight, bias, True, 0.1, 1e-2, **OVERLAPPING)[0]
+
+
+def evaluate_batch_norm(x, weight, bias):
+    running = torch.tensor([4.0, 9.0, 15.0]).to(x.dtype), torch.tensor([3.0, 20.0, 0.5]).to(x.dtype)
+    return ops.batch_norm_relu_pool2d(x, *running, weight, bias, False, 0.1, 1e-2, **OVERLAPPING)[0]
+
+
+NORM = (distinct(2, 3, 6, 7), torch.tensor([0.7, -1.1, 2.3]).double(), torch.tensor([0.31, 0.17, -0.43]).double())
+FUNCTIONS = {
+    "bias_relu_pool2d": (bias_relu_pool, (distinct(2, 3, 6, 7), BIAS)),
+    "batch_norm_relu_pool2d, training": (train_batch_norm, NORM),
+    "batch_norm_relu_pool2d, evaluation": (evaluate_batch_norm, NORM),
+}
 every_function = pytest.mark.parametrize(("function", "inputs"), FUNCTIONS.values(), ids=FUNCTIONS.keys())
 
 
@@ -143,17 +157,25 @@ def test_compiled_backward_is_the_fused_operation(function, inputs):
     assert "switch_unpool2d" not in graphs[-1]
 
 
-@every_function
+OVERLOADS = {
+    "bias_relu_pool2d": lambda b: (b,),
+    "batch_norm_relu_pool2d": lambda b: (b, b, None, None, 1e-5),
+}
+
+
+@pytest.mark.parametrize("name", OVERLOADS)
 @pytest.mark.parametrize("requires_grad", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_opcheck(function, inputs, requires_grad, dtype):
-    del function
-    x, *parameters = (t.to(dtype).requires_grad_(requires_grad) for t in inputs)
+def test_opcheck(name, requires_grad, dtype):
+    b = BIAS.to(dtype).requires_grad_(requires_grad)
     geometry = (3, 3), (2, 2), (1, 1), (1, 1)
+    operation, backward = (getattr(torch.ops.wwae, name + suffix).default for suffix in ("", "_backward"))
     for layout in (torch.contiguous_format, torch.channels_last):
-        x = x.detach().contiguous(memory_format=layout).requires_grad_(requires_grad)
-        torch.library.opcheck(torch.ops.wwae.bias_relu_pool2d.default, (x, *parameters, *geometry, False))
-        values, offsets = torch.ops.wwae.bias_relu_pool2d(x.detach(), *parameters, *geometry, False)
-        values = values.detach()
-        backward = torch.ops.wwae.bias_relu_pool2d_backward.default
-        torch.library.opcheck(backward, (torch.randn_like(values), values, offsets, *geometry, x.shape[2:]))
+        x = distinct(2, 3, 6, 7).to(dtype).contiguous(memory_format=layout).requires_grad_(requires_grad)
+        torch.library.opcheck(operation, (x, *OVERLOADS[name](b), *geometry, False))
+        values, offsets, *statistics = (t.detach() for t in operation(x, *OVERLOADS[name](b), *geometry, False))
+        pooled = torch.randn_like(values), values, offsets
+        if statistics:
+            torch.library.opcheck(backward, (*pooled, x.detach(), *statistics, b.detach(), True, 1e-5, *geometry))
+        else:
+            torch.library.opcheck(backward, (*pooled, *geometry, x.shape[2:]))
