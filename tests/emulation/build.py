@@ -38,7 +38,7 @@ OWN = {
     "threads": ["-DWWAE_THREAD_SANITIZER", "-fno-tree-loop-distribute-patterns"],
     "counted": ["-DWWAE_COUNTED"],
 }
-OWN_SOURCES = ("counting", "emulation", "scheduler", "fiber", "collectives")
+OWN_SOURCES = ("collectives", "counting", "emulation", "fiber", "scheduler", "tensor_cores")
 
 
 def compiler() -> str | None:
