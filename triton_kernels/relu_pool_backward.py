@@ -146,17 +146,18 @@ def write_map_gradient(
     batch, channels, height, width = output.shape
     out_height, out_width = grad.shape[2:]
     tensors = (grad, values, offsets, output, x, mean, *coefficients)
+    warps = 2 * WARPS if grad.dtype == torch.float64 else WARPS  # half as many registers a thread
     with torch.cuda.device_of(grad):
         if window.disjoint and window.cell <= MAX_CELL:
             cells = cell_grid(height, width, window)
             grid, rows, inner, tiling = tile_map(batch, channels, *cells, channels_last, line=width)
             relu_pool_backward_cells_kernel[grid](
                 *tensors, rows, *cells, inner, channels, height, width, out_height, out_width, window, tiling,
-                num_warps=WARPS, enable_fp_fusion=False,
+                num_warps=warps, enable_fp_fusion=False,
             )  # fmt: skip
         else:
             grid, rows, inner, tiling = tile_map(batch, channels, height, width, channels_last)
             relu_pool_backward_claims_kernel[grid](
                 *tensors, rows, inner, channels, height, width, out_height, out_width, window, tiling,
-                num_warps=WARPS, enable_fp_fusion=False,
+                num_warps=warps, enable_fp_fusion=False,
             )  # fmt: skip
