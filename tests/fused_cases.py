@@ -111,3 +111,15 @@ def check_batch_norm_relu_pool2d_backward(
     assert actual[0].stride() == expected[0].stride()
     for a, e in zip(actual[1:], expected[1:], strict=True):
         torch.testing.assert_close(a, e, rtol=2e-5, atol=2e-5)
+
+
+# As ``CHECKS`` of kernel_cases.
+CHECKS: dict[str, tuple[Callable[..., None], list[tuple]]] = {
+    "bias_relu_pool2d": (check_bias_relu_pool2d, [()]),
+    "bias_relu_pool2d_backward": (check_bias_relu_pool2d_backward, [(False,), (True,)]),
+    "batch_norm_relu_pool2d": (check_batch_norm_relu_pool2d, [()]),
+    "batch_norm_relu_pool2d_backward": (
+        check_batch_norm_relu_pool2d_backward,
+        [(training, corrupt) for training in (False, True) for corrupt in (False, True)],
+    ),
+}

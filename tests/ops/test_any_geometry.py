@@ -4,7 +4,8 @@ import pytest
 from geometries import any_case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_cases import CHECKS, DTYPES
+from checks import CHECKS
+from kernel_cases import DTYPES
 
 from wwae.ops._library import OPERATIONS
 
