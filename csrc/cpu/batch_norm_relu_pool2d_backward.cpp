@@ -115,7 +115,7 @@ struct WindowSums {
     if (!passes<scalar_t>(values[at])) return;
     const double gradient = widen<scalar_t>(grad[at]);
     passed += gradient;
-    if (!taps.contains(offsets[at])) return;
+    if (gradient == 0 || !taps.contains(offsets[at])) return;
     const Tap& tap = taps[offsets[at]];
     const int64_t h = g.h.start(oh) + tap.row;
     const int64_t w = g.w.start(ow) + tap.column;

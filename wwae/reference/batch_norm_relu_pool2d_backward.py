@@ -35,9 +35,10 @@ def batch_norm_relu_pool2d_backward_reference(
     geometry = kernel_size, stride, padding, dilation
     wide, size = accumulation_dtype(grad.dtype), spatial_size(x)
     passed = masked_gradient(grad, values).to(wide)
-    real = switch_positions(offsets, *geometry, size)[2]
+    # A gradient of 0 and a switch that names no tap have no part, whatever x is.
+    takes_part = switch_positions(offsets, *geometry, size)[2] & (passed != 0)
     centred = x.to(wide) - per_channel(mean, wide)
-    at_switches = torch.where(real, switch_gather2d_reference(centred, offsets, *geometry, "sum"), 0)
+    at_switches = torch.where(takes_part, switch_gather2d_reference(centred, offsets, *geometry, "sum"), 0)
     grad_bias = passed.to(torch.float64).sum((0, 2, 3))
     moment = (passed.to(torch.float64) * at_switches.to(torch.float64)).sum((0, 2, 3))
 
