@@ -16,6 +16,12 @@ inline Tensor parameter_as(const Tensor& parameter, ScalarType dtype) {
   return torch::stable::contiguous(converted);
 }
 
+// As parameter_as, in memory of its own.
+inline Tensor parameter_copy(const Tensor& parameter, ScalarType dtype) {
+  return torch::stable::contiguous(torch::stable::to(parameter, dtype, std::nullopt, std::nullopt, std::nullopt,
+                                                     /*non_blocking=*/false, /*copy=*/true));
+}
+
 // (C), uninitialised, on the device of `like`.
 inline Tensor allocate_parameter(int64_t channels, ScalarType dtype, const Tensor& like) {
   return torch::stable::empty(Sizes{channels}, dtype, std::nullopt, like.device());

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 KEPT = "not float32 and not float64 and not torch.float16"
 # ThreadSanitizer takes microseconds for every thread: some geometries, which reach every kernel.
 SMALL = f"({KEPT}) and (half or 3x3 or rectangle or tap or block_sum or column_sum or test_product)"
-TESTS = [str(HERE / f"test_{name}.py") for name in ("emulated_kernels", "reduce", "tensor_cores")]
+TESTS = [str(HERE / f"test_{name}.py") for name in ("emulated_kernels", "emulated_fused", "reduce", "tensor_cores")]
 
 
 @pytest.mark.parametrize(("name", "kept", "least"), [("sanitized", KEPT, 300), ("threads", SMALL, 100)])

@@ -1,10 +1,10 @@
 """The kernels equal the reference for any geometry."""
 
 import pytest
+from checks import CHECKS
 from geometries import any_case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from checks import CHECKS
 from kernel_cases import DTYPES
 
 from wwae.ops._library import OPERATIONS
