@@ -155,6 +155,8 @@ class NinjaFile:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.torch = torch_directory()
+        # Messages of PyTorch's headers name their file; in a wheel that must not be a place of the building machine.
+        self.prefix_map = f"-ffile-prefix-map={self.torch}=torch"
         self.cxx = os.environ.get("CXX") or (sysconfig.get_config_var("CXX") or "c++").split()[0]
         self.outputs: list[Path] = []  # what is installed, relative to `directory`
         self.file = (directory / "build.ninja.new").open("w")
@@ -179,21 +181,21 @@ class NinjaFile:
 
     def cpu_library(self, level: str, level_flags: list[str]) -> None:
         includes = ["-Icsrc", "-isystem", str(self.torch / "include")]
-        flags = [*COMMON_FLAGS, *HOST_FLAGS, *CPU_FLAGS, *level_flags, *includes]
+        flags = [*COMMON_FLAGS, *HOST_FLAGS, *CPU_FLAGS, *level_flags, self.prefix_map, *includes]
         objects = self.objects("cxx", sources("csrc/cpu", "*.cpp"), f"cpu_{level}", flags)
         link = [f"-L{self.torch / 'lib'}", "-Wl,--no-as-needed", "-ltorch_cpu", "-lc10", "-Wl,--no-undefined"]
         self.install("link", f"_lib/libwwae_cpu_{level}.so", objects, link)
 
     def cuda_library(self, cuda: Cuda) -> None:
         assert cuda.nvcc is not None
-        host_flags = ",".join(["-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas"])
+        host_flags = ",".join(["-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas", self.prefix_map])
         includes = ["-Icsrc", "-isystem", str(self.torch / "include")]
         flags = [
-            *COMMON_FLAGS, "-DUSE_CUDA", f"-Xcompiler={host_flags}", "--threads=2", "-lineinfo",
+            *COMMON_FLAGS, "-DUSE_CUDA", f"-Xcompiler={host_flags}", "--threads=2",
             *gencode_flags(cuda.archs), *includes,
         ]  # fmt: skip
         self.rule("nvcc", f"{shlex.quote(cuda.nvcc)} $flags -MD -MF $out.d -c $in -o $out", depfile=True)
-        self.rule("nvcc_link", f"{shlex.quote(cuda.nvcc)} -shared -cudart=static $in -o $out $flags")
+        self.rule("nvcc_link", f"{shlex.quote(cuda.nvcc)} -shared -cudart=static --no-device-link $in -o $out $flags")
         objects = self.objects("nvcc", sources("csrc/cuda", "*.cu"), "cuda", flags)
         directories, stub = [self.torch / "lib"], []
         if not (self.torch / "lib" / "libtorch_cuda.so").exists():
@@ -225,7 +227,7 @@ class NinjaFile:
         defines = [f'-D{name}="{value}"' for name, value in facts.items()]
         includes = [pybind11.get_include(), sysconfig.get_path("include"), str(self.torch / "include")]
         system = [word for path in includes for word in ("-isystem", path)]
-        flags = [*COMMON_FLAGS, *HOST_FLAGS, *defines, *system]
+        flags = [*COMMON_FLAGS, *HOST_FLAGS, self.prefix_map, *defines, *system]
         objects = self.objects("cxx", [Path("csrc/build_info.cpp")], "build_info", flags)
         self.install("link", f"_C{sysconfig.get_config_var('EXT_SUFFIX')}", objects, [])
 

@@ -19,6 +19,14 @@ Vector<accumulate_t<scalar_t>, N> widen(Vector<element_t<scalar_t>, N> x) {
     return std::bit_cast<Vector<float, N>>(convert<uint32_t, uint16_t, N>(x) << 16);
   } else if constexpr (N == 1) {
     return static_cast<float>(std::bit_cast<Half>(x));
+#if defined(__AVX512BW__)
+  } else if constexpr (N == 16) {
+    return std::bit_cast<Vector<float, N>>(_mm512_maskz_cvtph_ps(-1, std::bit_cast<__m256i>(x)));
+#endif
+#if defined(__F16C__)
+  } else if constexpr (N == 8) {
+    return std::bit_cast<Vector<float, N>>(_mm256_cvtph_ps(std::bit_cast<__m128i>(x)));
+#endif
   } else {
     Vector<float, N> wide;
     for (int i = 0; i < N; ++i) wide[i] = widen<scalar_t>(x[i]);
@@ -38,6 +46,15 @@ Vector<element_t<scalar_t>, N> narrow(Vector<accumulate_t<scalar_t>, N> x) {
     return convert<uint16_t, uint32_t, N>((x != x ? quiet_nan : rounded) >> 16);
   } else if constexpr (N == 1) {
     return std::bit_cast<uint16_t>(Half(x));
+#if defined(__AVX512BW__)
+  } else if constexpr (N == 16) {
+    constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    return std::bit_cast<Vector<uint16_t, N>>(_mm512_maskz_cvtps_ph(-1, std::bit_cast<__m512>(x), kNearest));
+#endif
+#if defined(__F16C__)
+  } else if constexpr (N == 8) {
+    return std::bit_cast<Vector<uint16_t, N>>(_mm256_cvtps_ph(std::bit_cast<__m256>(x), _MM_FROUND_TO_NEAREST_INT));
+#endif
   } else {
     Vector<uint16_t, N> narrowed;
     for (int i = 0; i < N; ++i) narrowed[i] = narrow<scalar_t>(x[i]);

@@ -13,59 +13,15 @@
 #include <utility>
 
 #include "common/stable.h"
+#include "cpu/vector.h"
 
 namespace wwae {
-
-#if defined(__AVX512BW__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
-
-template <typename T, int N>
-struct VectorOf {
-  typedef T type __attribute__((vector_size(N * sizeof(T))));
-};
-template <typename T>
-struct VectorOf<T, 1> {
-  using type = T;
-};
-template <typename T, int N>
-using Vector = typename VectorOf<T, N>::type;
 
 // The signed integer as wide as T: the lane of a mask, of a shuffle index and of an offset.
 template <typename T>
 using signed_t = std::conditional_t<
     sizeof(T) == 8, int64_t,
     std::conditional_t<sizeof(T) == 4, int32_t, std::conditional_t<sizeof(T) == 2, int16_t, int8_t>>>;
-
-template <int N, typename T>
-Vector<T, N> load(const T* source) {
-  Vector<T, N> lanes;
-  std::memcpy(&lanes, source, sizeof(lanes));
-  return lanes;
-}
-
-template <int N, typename T>
-void store(T* target, Vector<T, N> lanes) {
-  std::memcpy(target, &lanes, sizeof(lanes));
-}
-
-template <int N, typename T>
-Vector<T, N> broadcast(T value) {
-  return Vector<T, N>{} + value;
-}
-
-template <typename to_t, typename from_t, int N>
-Vector<to_t, N> convert(Vector<from_t, N> lanes) {
-  if constexpr (N == 1) {
-    return static_cast<to_t>(lanes);
-  } else {
-    return __builtin_convertvector(lanes, Vector<to_t, N>);
-  }
-}
 
 template <typename T, int N, size_t... lane>
 Vector<T, N> even_lanes(Vector<T, N> low, Vector<T, N> high, std::index_sequence<lane...>) {

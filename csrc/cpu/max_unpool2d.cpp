@@ -93,7 +93,8 @@ Tensor max_unpool2d_cpu(const Tensor& x, const Tensor& indices, const Pair& outp
     BadIndex bad(planes);
     const MaxUnpool<element_t<scalar_t>> unpool{planes, bad, elements<scalar_t>(values), index,
                                                 mutable_elements<scalar_t>(map)};
-    planes.for_each([&](int64_t image, Range<int64_t> channels) { unpool.channels_of_image(image, channels); });
+    planes.for_each([] { return 0; },
+                    [&](int, int64_t image, Range<int64_t> channels) { unpool.channels_of_image(image, channels); });
     bad.raise(op, index, output_size[0], output_size[1]);
   });
   return map;

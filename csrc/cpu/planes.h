@@ -52,19 +52,20 @@ struct Planes {
     range = {smallest, largest < std::numeric_limits<int64_t>::max() ? largest + 1 : largest};
   }
 
-  // Calls `body(image, range of channels)` on PyTorch's threads; the ranges of an image are as few as keep all threads
-  // busy, and at least `kChannels` wide, so that threads do not share cache lines.
-  template <typename Body>
-  void for_each(const Body& body) const {
+  // Calls `body(scratch, image, range of channels)` on PyTorch's threads, with a `scratch()` per task; the ranges of an
+  // image are as few as keep all threads busy, and at least `kChannels` wide, so that threads do not share cache lines.
+  template <typename Scratch, typename Body>
+  void for_each(const Scratch& scratch, const Body& body) const {
     constexpr int64_t kChannels = 32;  // 64 bytes of the narrowest dtype
     const int64_t wanted = ceil_divide(num_threads(), images);
     const int64_t width = ceil_divide(ceil_divide(channels, wanted), kChannels) * kChannels;
     const int64_t parts = ceil_divide(channels, width);
     const int64_t grain = grain_size(pixels * std::min(width, channels));
     parallel_for(0, images * parts, grain, [&](int64_t begin, int64_t end) {
+      auto own = scratch();
       for (int64_t item = begin; item < end; ++item) {
         const int64_t first = item % parts * width;
-        body(item / parts, Range<int64_t>{first, std::min(first + width, channels)});
+        body(own, item / parts, Range<int64_t>{first, std::min(first + width, channels)});
       }
     });
   }

@@ -56,8 +56,9 @@ void pool_pixel(const Geometry& g, const Activation& activation, const element_t
       for (int64_t c = r == 0 ? 1 : 0; c < columns.end - columns.begin; ++c) {
 #pragma GCC unroll 4
         for (int u = 0; u < U; ++u) {
-          const Vector<element, N> tap_value = load<N>(x + c * column_step + u * N);
-          const Vector<element, N> value = activation.template channels<N>(i + u * N)(tap_value);
+          const element* source = x + c * column_step + u * N;
+          const Vector<element, N> value = activation.template channels<N>(i + u * N)(load<N>(source));
+          prefetch_ahead(source);
           const Vector<key_t<element>, N> key = E::key(value);
           const auto better = E::beats(key, best_key[u]);
           best[u] = better ? value : best[u];
@@ -97,7 +98,7 @@ class IndexWriter {
     if (indices_ == nullptr) return;
     const int64_t step = row_of_windows_ ? g_.w.stride : 0;  // columns from one output to the next
     const int64_t start = g_.h.start(oh) * g_.w.input + g_.w.start(ow);
-    for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + taps_[offsets_[first + i]].step;
+    for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + taps_.step(offsets_[first + i]);
     if (!may_be_windowless_) return;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t window = row_of_windows_ ? ow + i : ow;

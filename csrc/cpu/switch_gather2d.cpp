@@ -4,18 +4,22 @@
 // Where windows overlap: "sum" reads all; "last" gives 0 to a window whose pixel a later one claims; "mean" divides by
 // the number of windows that claim the pixel (in float32 for bfloat16 and float16).
 //
-// A contiguous tensor is N * C images of one channel, a channels-last one N images of C channels; work item = a row of
-// windows of one image. Small windows read all taps and select (lanes = windows of a contiguous row, or channels),
-// others read the one tap they need.
+// A contiguous tensor is N * C images of one channel, a channels-last one N images of C channels. "sum": work item = a
+// row of windows of one image; small windows read all taps and select (lanes = windows of a contiguous row, or
+// channels), others read the one tap they need. "last" (last_claim.h) and "mean", where windows meet: work item = the
+// channels of an image that one thread takes.
 //
 // Bytes moved per window, s = element size, o = offset size: read KH * KW * s + o when windows do not overlap (every
 // cache line of the map is touched), write s.
 #include <algorithm>
+#include <vector>
 
 #include "common/checks.h"
 #include "common/dtype.h"
 #include "cpu/accumulate.h"
-#include "cpu/claims.h"
+#include "cpu/lanes.h"
+#include "cpu/last_claim.h"
+#include "cpu/planes.h"
 #include "cpu/tap_table.h"
 #include "cpu/tasks.h"
 
@@ -26,11 +30,10 @@ namespace {
 constexpr int64_t kSelectTaps = 16;
 
 template <typename scalar_t, typename offset_t>
-struct Gather {
+struct SumGather {
   using element = element_t<scalar_t>;
 
   const Geometry& g;
-  Overlap overlap;  // sum when the windows are disjoint
   int64_t images;
   int64_t channels;
   const element* x;  // (images, H, W, channels)
@@ -43,15 +46,11 @@ struct Gather {
   void run() const {
     const TapTable taps(g, g.w.input * channels, channels);
     const Range<int64_t> whole = g.w.whole_windows();
-    const Claims rows(g.h);
-    const Claims columns(g.w);
     const bool all_real = all_whole(g.h) && all_whole(g.w);
     const int64_t grain = grain_size(row_size() * std::min(g.taps(), kSelectTaps));
     parallel_for(0, images * g.h.output, grain, [&](int64_t begin, int64_t end) {
       for_each_item(begin, end, g.h.output, [&](int64_t image, int64_t oh) {
-        if (overlap != Overlap::sum) {
-          shared_row(image, oh, taps, rows, columns);
-        } else if (all_real && selects_windows()) {
+        if (all_real && selects_windows()) {
           select_windows(image, oh);
         } else if (all_real && selects_channels()) {
           for (int64_t ow = 0; ow < g.w.output; ++ow) select_channels(image, oh, ow);
@@ -104,7 +103,9 @@ struct Gather {
         const element* row = corner + r * g.h.dilation * g.w.input * channels + i;
         for (int64_t c = 0; c < g.w.kernel; ++c) {
           const auto tap = static_cast<lane_t>(r * g.w.kernel + c);
-          value = switches == tap ? load<N>(row + c * g.w.dilation * channels) : value;
+          const element* source = row + c * g.w.dilation * channels;
+          value = switches == tap ? load<N>(source) : value;
+          prefetch_ahead(source);
         }
       }
       store<N>(values + first + i, value);
@@ -113,70 +114,129 @@ struct Gather {
 
   // Any windows, each reading its one tap; `whole`: the windows of a row whose columns are all real.
   void read_row(int64_t image, int64_t oh, const TapTable& taps, Range<int64_t> whole) const {
-    const element* map = x + image * map_size();
     const int64_t top = g.h.start(oh);
     const bool inside = top >= 0 && top + g.h.extent() <= g.h.input;
+    const Range<int64_t> unchecked = inside ? whole : Range<int64_t>{g.w.output, g.w.output};
     const int64_t first = (image * g.h.output + oh) * row_size();
-    for (int64_t ow = 0; ow < g.w.output; ++ow) {
+    const offset_t* offset = offsets + first;
+    element* value = values + first;
+    checked_windows(image, top, {0, unchecked.begin}, taps, offset, value);
+    const int64_t* steps = taps.steps();
+    const auto tap_count = static_cast<uint64_t>(taps.size());
+    const int64_t stride = g.w.stride * channels;
+    const element* corner = x + image * map_size() + (top * g.w.input + g.w.start(unchecked.begin)) * channels;
+    const auto read = [=](int64_t i, const element* from) {
+      const int64_t tap = offset[i];
+      value[i] = static_cast<uint64_t>(tap) < tap_count ? from[steps[tap]] : element{0};
+    };
+    if (channels == 1) {  // a plain loop, without one over channels in it
+      for (int64_t ow = unchecked.begin; ow < unchecked.end; ++ow, corner += stride) read(ow, corner);
+    } else {
+      for (int64_t ow = unchecked.begin; ow < unchecked.end; ++ow, corner += stride) {
+        for (int64_t c = 0; c < channels; ++c) read(ow * channels + c, corner + c);
+      }
+    }
+    checked_windows(image, top, {unchecked.end, g.w.output}, taps, offset, value);
+  }
+
+  // Windows of a row, starting in row `top` of the map, whose taps may lie outside it.
+  void checked_windows(int64_t image, int64_t top, Range<int64_t> windows, const TapTable& taps, const offset_t* offset,
+                       element* value) const {
+    for (int64_t ow = windows.begin; ow < windows.end; ++ow) {
       const int64_t left = g.w.start(ow);
-      const element* corner = map + (top * g.w.input + left) * channels;
-      const int64_t begin = first + ow * channels;
-      if (inside && ow >= whole.begin && ow < whole.end) {
-        for (int64_t c = 0; c < channels; ++c) {
-          const int64_t offset = offsets[begin + c];
-          values[begin + c] = taps.contains(offset) ? corner[taps[offset].step + c] : element{0};
-        }
-      } else {
-        for (int64_t c = 0; c < channels; ++c) {
-          const int64_t offset = offsets[begin + c];
-          values[begin + c] = is_real(top, left, offset, taps) ? corner[taps[offset].step + c] : element{0};
-        }
+      const element* corner = x + image * map_size() + (top * g.w.input + left) * channels;
+      for (int64_t i = ow * channels; i < (ow + 1) * channels; ++i) {
+        const int64_t tap = offset[i];
+        const bool real =
+            taps.contains(tap) && g.h.contains(top + taps[tap].row) && g.w.contains(left + taps[tap].column);
+        value[i] = real ? corner[i - ow * channels + taps.step(tap)] : element{0};
       }
     }
-  }
-
-  // `top`, `left`: the first tap of the window.
-  bool is_real(int64_t top, int64_t left, int64_t offset, const TapTable& taps) const {
-    return taps.contains(offset) && g.h.contains(top + taps[offset].row) && g.w.contains(left + taps[offset].column);
-  }
-
-  // Overlapping windows, "last" or "mean".
-  void shared_row(int64_t image, int64_t oh, const TapTable& taps, const Claims& rows, const Claims& columns) const {
-    const int64_t windows = image * g.h.output * row_size();
-    for (int64_t ow = 0; ow < g.w.output; ++ow) {
-      for (int64_t c = 0; c < channels; ++c) {
-        const int64_t at = windows + (oh * g.w.output + ow) * channels + c;
-        const int64_t offset = offsets[at];
-        element value{0};
-        if (is_real(g.h.start(oh), g.w.start(ow), offset, taps)) {
-          const int64_t h = g.h.start(oh) + taps[offset].row;
-          const int64_t w = g.w.start(ow) + taps[offset].column;
-          value = x[image * map_size() + (h * g.w.input + w) * channels + c];
-          value = share(value, oh * g.w.output + ow, offsets + windows + c, {rows.begin(h), rows.end(h)},
-                        {columns.begin(w), columns.end(w)});
-        }
-        values[at] = value;
-      }
-    }
-  }
-
-  // What `window` gets of the pixel that the claims look at; `switches`: (OH * OW) in steps of `channels`.
-  element share(element value, int64_t window, const offset_t* switches, Range<const Claim*> rows,
-                Range<const Claim*> columns) const {
-    int64_t count = 0;
-    int64_t last = window;
-    for (const Claim* row = rows.begin; row < rows.end; ++row) {
-      for (const Claim* column = columns.begin; column < columns.end; ++column) {
-        const int64_t other = row->window * g.w.output + column->window;
-        if (switches[other * channels] != row->tap * g.w.kernel + column->tap) continue;
-        ++count;
-        last = other;  // claims come in raster order
-      }
-    }
-    if (overlap == Overlap::last) return last == window ? value : element{0};
-    return narrow<scalar_t>(widen<scalar_t>(value) / static_cast<accumulate_t<scalar_t>>(count));
   }
 };
+
+// Where the switches of one image point: pixel numbers h * W + w.
+template <typename offset_t>
+class Pointers {
+ public:
+  explicit Pointers(const Geometry& g) : g_(g), taps_(g, g.w.input, 1) {
+    const Range<int64_t> whole_h = g.h.whole_windows();
+    const Range<int64_t> whole_w = g.w.whole_windows();
+    for (int64_t oh = 0; oh < g.h.output; ++oh) {
+      for (int64_t ow = 0; ow < g.w.output; ++ow) {
+        const bool whole = oh >= whole_h.begin && oh < whole_h.end && ow >= whole_w.begin && ow < whole_w.end;
+        windows_.push_back({g.h.start(oh), g.w.start(ow), g.h.start(oh) * g.w.input + g.w.start(ow), whole});
+      }
+    }
+  }
+
+  // -1 for an offset that names no real tap.
+  int64_t operator()(int64_t window, offset_t offset) const {
+    if (!taps_.contains(offset)) return -1;
+    const Window& from = windows_[window];
+    if (!from.whole) {
+      const Tap& tap = taps_[offset];
+      if (!g_.h.contains(from.top + tap.row) || !g_.w.contains(from.left + tap.column)) return -1;
+    }
+    return from.corner + taps_.step(offset);
+  }
+
+ private:
+  struct Window {
+    int64_t top;
+    int64_t left;
+    int64_t corner;  // pixel number of the first tap
+    bool whole;  // all taps are real
+  };
+
+  Geometry g_;
+  TapTable taps_;
+  std::vector<Window> windows_;
+};
+
+// Overlapping windows. x: (images, pixels, channels); offsets and values: (images, windows, channels).
+template <typename scalar_t, typename offset_t>
+void gather_last_switch(const Planes& planes, const Pointers<offset_t>& pointers, const element_t<scalar_t>* x,
+                        const offset_t* offsets, element_t<scalar_t>* values) {
+  const int64_t stride = planes.channels;
+  planes.for_each(
+      [&] { return Marks(planes.pixels, stride); },
+      [&](Marks& marks, int64_t image, Range<int64_t> channels) {
+        const int64_t first = image * planes.windows * stride;
+        gather_last(marks, planes.windows, channels, stride, x + image * planes.pixels * stride, values + first,
+                    [&](int64_t window, int64_t c) { return pointers(window, offsets[first + window * stride + c]); });
+      });
+}
+
+template <typename scalar_t, typename offset_t>
+void gather_mean(const Planes& planes, const Pointers<offset_t>& pointers, const element_t<scalar_t>* x,
+                 const offset_t* offsets, element_t<scalar_t>* values) {
+  const int64_t stride = planes.channels;
+  const auto scratch = [] { return std::vector<int32_t>(); };
+  planes.for_each(scratch, [&](std::vector<int32_t>& counts, int64_t image, Range<int64_t> channels) {
+    const int64_t width = channels.end - channels.begin;
+    counts.assign(planes.pixels * width, 0);
+    const auto for_each_window = [&](const auto& body) {
+      for (int64_t window = 0; window < planes.windows; ++window) {
+        for (int64_t c = channels.begin; c < channels.end; ++c) {
+          const int64_t at = (image * planes.windows + window) * stride + c;
+          const int64_t pixel = pointers(window, offsets[at]);
+          body(at, pixel, pixel * width + c - channels.begin, (image * planes.pixels + pixel) * stride + c);
+        }
+      }
+    };
+    for_each_window([&](int64_t, int64_t pixel, int64_t count, int64_t) {
+      if (pixel >= 0) ++counts[count];
+    });
+    for_each_window([&](int64_t at, int64_t pixel, int64_t count, int64_t source) {
+      if (pixel < 0) {
+        values[at] = element_t<scalar_t>{0};
+      } else {
+        values[at] = narrow<scalar_t>(widen<scalar_t>(x[source]) / static_cast<accumulate_t<scalar_t>>(counts[count]));
+      }
+    });
+  });
+}
 
 Tensor switch_gather2d_cpu(const Tensor& x, const Tensor& offsets, const Pair& kernel_size, const Pair& stride,
                            const Pair& padding, const Pair& dilation, const std::string& overlap) {
@@ -199,16 +259,16 @@ Tensor switch_gather2d_cpu(const Tensor& x, const Tensor& offsets, const Pair& k
       if (values.numel() == 0) return;
       const Tensor map = with_layout(x, layout);
       const Tensor switches = with_layout(offsets, layout);
-      const bool contiguous = layout == MemoryFormat::Contiguous;
-      const int64_t images = contiguous ? x.size(0) * x.size(1) : x.size(0);
-      const Gather<scalar_t, offset_t> gather{g,
-                                              mode,
-                                              images,
-                                              contiguous ? 1 : x.size(1),
-                                              elements<scalar_t>(map),
-                                              static_cast<const offset_t*>(switches.const_data_ptr()),
-                                              mutable_elements<scalar_t>(values)};
-      gather.run();
+      const auto* input = elements<scalar_t>(map);
+      const auto* offset_data = static_cast<const offset_t*>(switches.const_data_ptr());
+      auto* output = mutable_elements<scalar_t>(values);
+      const Planes planes(offsets, g.h.input * g.w.input, layout);
+      if (mode == Overlap::sum) {
+        const SumGather<scalar_t, offset_t> gather{g, planes.images, planes.channels, input, offset_data, output};
+        return gather.run();
+      }
+      const auto run = mode == Overlap::last ? gather_last_switch<scalar_t, offset_t> : gather_mean<scalar_t, offset_t>;
+      run(planes, Pointers<offset_t>(g), input, offset_data, output);
     });
   });
   return values;

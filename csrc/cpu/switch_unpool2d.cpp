@@ -3,8 +3,9 @@
 // Where windows overlap and point at one pixel: "last" keeps the last in raster order, "sum" adds in raster order,
 // "mean" divides that sum by the number of claims. Sums of bfloat16 and float16 are kept in float32 and rounded once.
 //
-// Contiguous: unpool_plane.h, work item = a tile of rows of one plane. Channels-last, work item = a row of pixels of
-// one image, vector lanes = channels: every pixel looks at the windows that may point at it.
+// Contiguous: 2x2/2 windows in rows (unpool_2x2.h), others in tiles of rows (unpool_tile.h). Channels-last: small
+// windows with a row of pixels of one image as work item and vector lanes = channels, where every pixel looks at the
+// windows that may point at it; others in tiles.
 //
 // Bytes moved per pixel, s = element size, o = offset size, A = pixels per window: write s, read (s + o) / A.
 #include <algorithm>
@@ -14,70 +15,60 @@
 #include "cpu/accumulate.h"
 #include "cpu/claims.h"
 #include "cpu/tasks.h"
-#include "cpu/unpool_plane.h"
+#include "cpu/unpool_2x2.h"
+#include "cpu/unpool_tile.h"
 
 namespace wwae {
 namespace {
 
+// Windows up to this size are looked at from every pixel of a channels-last image; larger ones, of which most pixels
+// are 0, write to a cleared tile.
+constexpr int64_t kPixelTaps = 16;
+
 template <typename scalar_t, typename offset_t, Overlap overlap>
-void unpool_contiguous(const Geometry& g, int64_t planes, const element_t<scalar_t>* x, const offset_t* offsets,
-                       element_t<scalar_t>* map) {
-  using Plane = PlaneUnpool<scalar_t, offset_t, overlap>;
-  const TapTable taps(g, g.w.input, 1);
-  const int64_t tile_rows = Plane::tile_rows(g);
+void unpool_tiles(const Geometry& g, int64_t images, int64_t channels, const element_t<scalar_t>* x,
+                  const offset_t* offsets, element_t<scalar_t>* map) {
+  using Unpool = TileUnpool<scalar_t, offset_t, overlap>;
+  const TapTable taps(g, g.w.input * channels, channels);
+  const int64_t tile_rows = Unpool::tile_rows(g, channels);
   const int64_t tiles = ceil_divide(g.h.input, tile_rows);
-  const int64_t windows = g.h.output * g.w.output;
-  parallel_for(0, planes * tiles, grain_size(tile_rows * g.w.input), [&](int64_t begin, int64_t end) {
-    Plane plane(g, taps);
-    for_each_item(begin, end, tiles, [&](int64_t p, int64_t tile) {
+  const int64_t windows = g.h.output * g.w.output * channels;
+  const int64_t pixels = g.h.input * g.w.input * channels;
+  const int64_t grain = grain_size(tile_rows * g.w.input * channels);
+  parallel_for(0, images * tiles, grain, [&](int64_t begin, int64_t end) {
+    Unpool unpool(g, channels, taps);
+    for_each_item(begin, end, tiles, [&](int64_t image, int64_t tile) {
       const int64_t first = tile * tile_rows;
       const Range<int64_t> rows = {first, std::min(first + tile_rows, g.h.input)};
-      plane.tile(x + p * windows, offsets + p * windows, rows, map + p * g.h.input * g.w.input);
+      unpool.tile(x + image * windows, offsets + image * windows, rows, map + image * pixels);
     });
   });
-}
-
-bool is_2x2(const Geometry& g) {
-  const auto is_2 = [](const Axis& axis) {
-    return axis.kernel == 2 && axis.stride == 2 && axis.dilation == 1 && axis.padding <= 1;
-  };
-  return is_2(g.h) && is_2(g.w);
 }
 
 template <typename scalar_t>
-void unpool_contiguous_2x2(const Geometry& g, int64_t planes, const element_t<scalar_t>* x, const uint8_t* offsets,
-                           element_t<scalar_t>* map) {
-  const int64_t windows = g.h.output * g.w.output;
-  const Range<int64_t> whole = g.w.whole_windows();
+void unpool_2x2(const Geometry& g, int64_t planes, const element_t<scalar_t>* x, const uint8_t* offsets,
+                element_t<scalar_t>* map) {
   parallel_for(0, planes * g.h.input, grain_size(g.w.input), [&](int64_t begin, int64_t end) {
-    for_each_item(begin, end, g.h.input, [&](int64_t p, int64_t h) {
-      const int64_t oh = (h + g.h.padding) / 2;
-      element_t<scalar_t>* out = map + (p * g.h.input + h) * g.w.input;
-      if (oh < g.h.output) {
-        const int64_t first = p * windows + oh * g.w.output;
-        unpool_row_2x2<scalar_t>(g.w, whole, x + first, offsets + first, (h + g.h.padding) % 2, out);
-      } else {
-        std::fill_n(out, g.w.input, element_t<scalar_t>{0});
-      }
-    });
+    unpool_2x2_rows<scalar_t>(g, planes, {begin, end}, x, offsets, map);
   });
 }
 
-// All channels of one pixel; `kSum` adds the claims, and `mean` divides by their number. `rows`, `columns`: the claims
-// on it; `x` and `offsets`: the image (OH, OW, C).
-template <typename scalar_t, typename offset_t, bool kSum>
-void unpool_pixel(const Geometry& g, bool mean, int64_t channels, Range<const Claim*> rows, Range<const Claim*> columns,
-                  const element_t<scalar_t>* x, const offset_t* offsets, element_t<scalar_t>* out) {
+// All channels of one pixel. `rows`, `columns`: the claims on it; `x` and `offsets`: the image (OH, OW, C).
+template <typename scalar_t, Overlap overlap>
+void unpool_pixel(const Geometry& g, int64_t channels, Range<const Claim*> rows, Range<const Claim*> columns,
+                  const element_t<scalar_t>* x, const uint8_t* offsets, element_t<scalar_t>* out) {
   using element = element_t<scalar_t>;
+  constexpr bool kSum = overlap != Overlap::last;
+  constexpr bool kMean = overlap == Overlap::mean;
   using value_t = std::conditional_t<kSum, accumulate_t<scalar_t>, element>;
-  using lane_t = offset_lane_t<value_t, offset_t>;
+  using lane_t = signed_t<value_t>;
   // Several vectors at a time, so that a claim reads whole neighbouring cache lines.
-  for_offset_chunks<value_t, offset_t, 4>(channels, [&](auto width, int64_t i) {
+  for_offset_chunks<value_t, uint8_t, 4>(channels, [&](auto width, int64_t i) {
     constexpr int U = vectors_in<value_t>(width);
     constexpr int N = width / U;
     const Vector<value_t, N> zero{};
     Vector<value_t, N> result[U]{};
-    Vector<value_t, N> count[U]{};
+    [[maybe_unused]] Vector<value_t, N> count[U]{};
     for (const Claim* row = rows.begin; row < rows.end; ++row) {
       for (const Claim* column = columns.begin; column < columns.end; ++column) {
         const int64_t at = (row->window * g.w.output + column->window) * channels + i;
@@ -85,11 +76,11 @@ void unpool_pixel(const Geometry& g, bool mean, int64_t channels, Range<const Cl
 #pragma GCC unroll 4
         for (int u = 0; u < U; ++u) {
           const Vector<element, N> value = load<N>(x + at + u * N);
-          const auto claimed = convert<lane_t, offset_t, N>(load<N>(offsets + at + u * N)) == tap;
+          const auto claimed = convert<lane_t, uint8_t, N>(load<N>(offsets + at + u * N)) == tap;
           if constexpr (kSum) {
             const Vector<value_t, N> wide = widen<scalar_t, N>(value);
             result[u] += claimed ? wide : zero;
-            count[u] += claimed ? zero + 1 : zero;
+            if constexpr (kMean) count[u] += claimed ? zero + 1 : zero;
           } else {
             result[u] = claimed ? value : result[u];
           }
@@ -98,7 +89,7 @@ void unpool_pixel(const Geometry& g, bool mean, int64_t channels, Range<const Cl
     }
     for (int u = 0; u < U; ++u) {
       if constexpr (kSum) {
-        if (mean) result[u] = result[u] / (count[u] > 1 ? count[u] : zero + 1);
+        if constexpr (kMean) result[u] = result[u] / (count[u] > 1 ? count[u] : zero + 1);
         store<N>(out + i + u * N, narrow<scalar_t, N>(result[u]));
       } else {
         store<N>(out + i + u * N, result[u]);
@@ -107,9 +98,10 @@ void unpool_pixel(const Geometry& g, bool mean, int64_t channels, Range<const Cl
   });
 }
 
-template <typename scalar_t, typename offset_t, bool kSum>
-void unpool_channels_last(const Geometry& g, bool mean, int64_t batch, int64_t channels, const element_t<scalar_t>* x,
-                          const offset_t* offsets, element_t<scalar_t>* map) {
+// Channels-last images (H, W, C).
+template <typename scalar_t, Overlap overlap>
+void unpool_pixels(const Geometry& g, int64_t batch, int64_t channels, const element_t<scalar_t>* x,
+                   const uint8_t* offsets, element_t<scalar_t>* map) {
   const Claims rows(g.h);
   const Claims columns(g.w);
   const int64_t windows = g.h.output * g.w.output * channels;
@@ -117,12 +109,31 @@ void unpool_channels_last(const Geometry& g, bool mean, int64_t batch, int64_t c
   parallel_for(0, batch * g.h.input, grain_size(row_size), [&](int64_t begin, int64_t end) {
     for_each_item(begin, end, g.h.input, [&](int64_t n, int64_t h) {
       for (int64_t w = 0; w < g.w.input; ++w) {
-        unpool_pixel<scalar_t, offset_t, kSum>(
-            g, mean, channels, {rows.begin(h), rows.end(h)}, {columns.begin(w), columns.end(w)}, x + n * windows,
-            offsets + n * windows, map + (n * g.h.input + h) * row_size + w * channels);
+        unpool_pixel<scalar_t, overlap>(g, channels, {rows.begin(h), rows.end(h)}, {columns.begin(w), columns.end(w)},
+                                        x + n * windows, offsets + n * windows,
+                                        map + (n * g.h.input + h) * row_size + w * channels);
       }
     });
   });
+}
+
+template <typename scalar_t, typename offset_t, Overlap overlap>
+void unpool_as(const Geometry& g, const Tensor& x, const Tensor& offsets, MemoryFormat layout, const Tensor& map) {
+  const auto* value = elements<scalar_t>(x);
+  const auto* offset = static_cast<const offset_t*>(offsets.const_data_ptr());
+  auto* out = mutable_elements<scalar_t>(map);
+  const int64_t batch = x.size(0), channels = x.size(1);
+  const bool channels_last = layout == MemoryFormat::ChannelsLast;
+  if constexpr (std::is_same_v<offset_t, uint8_t>) {
+    if (channels_last && g.taps() <= kPixelTaps) {
+      return unpool_pixels<scalar_t, overlap>(g, batch, channels, value, offset, out);
+    }
+    if constexpr (overlap == Overlap::last) {
+      if (!channels_last && is_2x2(g)) return unpool_2x2<scalar_t>(g, batch * channels, value, offset, out);
+    }
+  }
+  const int64_t images = channels_last ? batch : batch * channels;
+  unpool_tiles<scalar_t, offset_t, overlap>(g, images, channels_last ? channels : 1, value, offset, out);
 }
 
 template <typename scalar_t, typename offset_t>
@@ -130,22 +141,10 @@ void unpool(const Geometry& g, Overlap overlap, const Tensor& x, const Tensor& o
             const Tensor& map) {
   // Keeping the last value only copies bits, for which one 16-bit format stands for both.
   using copied_t = std::conditional_t<std::is_same_v<scalar_t, Half>, BFloat16, scalar_t>;
-  const auto* value = elements<scalar_t>(x);
-  const auto* offset = static_cast<const offset_t*>(offsets.const_data_ptr());
-  auto* out = mutable_elements<scalar_t>(map);
-  if (layout == MemoryFormat::ChannelsLast) {
-    const auto run = overlap == Overlap::last ? unpool_channels_last<copied_t, offset_t, false>
-                                              : unpool_channels_last<scalar_t, offset_t, true>;
-    return run(g, overlap == Overlap::mean, x.size(0), x.size(1), value, offset, out);
-  }
-  const int64_t planes = x.size(0) * x.size(1);
-  if constexpr (std::is_same_v<offset_t, uint8_t>) {
-    if (overlap == Overlap::last && is_2x2(g)) return unpool_contiguous_2x2<copied_t>(g, planes, value, offset, out);
-  }
-  const auto run = overlap == Overlap::last  ? unpool_contiguous<copied_t, offset_t, Overlap::last>
-                   : overlap == Overlap::sum ? unpool_contiguous<scalar_t, offset_t, Overlap::sum>
-                                             : unpool_contiguous<scalar_t, offset_t, Overlap::mean>;
-  run(g, planes, value, offset, out);
+  const auto run = overlap == Overlap::last  ? unpool_as<copied_t, offset_t, Overlap::last>
+                   : overlap == Overlap::sum ? unpool_as<scalar_t, offset_t, Overlap::sum>
+                                             : unpool_as<scalar_t, offset_t, Overlap::mean>;
+  run(g, x, offsets, layout, map);
 }
 
 Tensor switch_unpool2d_cpu(const Tensor& x, const Tensor& offsets, const Pair& kernel_size, const Pair& stride,

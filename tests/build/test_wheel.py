@@ -53,6 +53,12 @@ def test_wheel_holds_every_module_and_library(wheel):
     assert not [name for name in names if name.startswith(("tests/", "csrc/", "triton_kernels/", "build/"))]
 
 
+def test_nothing_names_a_place_on_this_machine(wheel):
+    archive = zipfile.ZipFile(wheel)
+    for place in (str(ROOT), sys.prefix):
+        assert not [name for name in archive.namelist() if place.encode() in archive.read(name)], place
+
+
 def test_libraries_load_by_their_level(installed):
     """Every level runs, in the process PyTorch chose it for; the widest only where the processor has it."""
     program = (

@@ -27,6 +27,15 @@ def test_every_command_explains_itself(name: str, capsys) -> None:
     assert printed.out.startswith(f"usage: wwae {name}") and printed.err == ""
 
 
+@pytest.mark.parametrize("words", [["--help"], ["recipes"]], ids=" ".join)
+def test_a_reader_that_goes_away_is_no_traceback(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run([sys.executable, "-m", "wwae", *words], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert finished.returncode == 1 and finished.stderr == ""
+
+
 def test_the_help_of_train_explains_every_setting_with_its_default(capsys) -> None:
     assert main(["train", "fashion-mnist-swwae", "--help"]) == 0
     text = words_of(capsys.readouterr().out)

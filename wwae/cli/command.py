@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done; 2 a wrong option or configuration; 130 interrupted; 1 anything else.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still writes at its end
+        return FAILED
+
+
+def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_usage())
         return DONE if words else WRONG_USE
@@ -61,9 +71,8 @@ def _run(command: object, name: str, arguments: list[str]) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"\nwwae {name}: interrupted" + (f"; {interrupt}" if str(interrupt) else ""), file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        sys.stderr.close()
-        return FAILED
+    except BrokenPipeError:
+        raise
     except Exception as error:
         status = _status_of(error)
         if status is None:

@@ -1,0 +1,47 @@
+"""Shapes at which the CPU kernels take another way: short rows, long tiles, many channels, many planes."""
+
+import pytest
+import torch
+
+import wwae
+from wwae.reference.switch_gather2d import switch_gather2d_reference
+from wwae.reference.switch_pool2d import switch_pool2d_reference
+from wwae.reference.switch_unpool2d import switch_unpool2d_reference
+
+# name: shape, kernel_size, stride, channels_last
+SHAPES = {
+    # The last vector of a row runs into the next row, but not out of what a thread fills.
+    "rows of one window": ((40, 70, 2, 2), 2, 2, False),
+    "rows of half a vector": ((3, 70, 14, 14), 2, 2, False),
+    "rows of a vector and a bit": ((2, 30, 10, 38), 2, 2, False),
+    "odd rows": ((2, 40, 9, 15), 2, 2, False),
+    # Large windows clear a tile first: one of the cache's size, or one longer than the caches.
+    "overlapping windows of many channels": ((2, 70, 20, 20), 5, 1, True),
+    "large windows of many channels": ((2, 40, 68, 70), 17, 17, True),
+    "large windows in two tiles": ((1, 2, 1000, 1100), 9, 9, False),
+    # More channels than are marked at a time, and more planes than a mark has numbers.
+    "many channels": ((1, 3000, 20, 20), 3, 2, True),
+    "many planes": ((2, 70_000, 2, 3), 2, 1, False),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", SHAPES)
+def test_equals_reference(name: str, dtype: torch.dtype):
+    shape, kernel_size, stride, channels_last = SHAPES[name]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator).to(dtype).contiguous(memory_format=layout)
+    window = (kernel_size,) * 2, (stride,) * 2, (0, 0), (1, 1)
+    values, offsets = switch_pool2d_reference(x, *window, False)
+    for overlap in ("last", "sum", "mean"):
+        unpooled = torch.ops.wwae.switch_unpool2d(values, offsets, *window, shape[2:], overlap)
+        torch.testing.assert_close(
+            unpooled, switch_unpool2d_reference(values, offsets, *window, shape[2:], overlap), rtol=0, atol=0
+        )
+        gathered = torch.ops.wwae.switch_gather2d(x, offsets, *window, overlap)
+        torch.testing.assert_close(gathered, switch_gather2d_reference(x, offsets, *window, overlap), rtol=0, atol=0)
+    indices = wwae.ops.switch_pool2d(x, kernel_size, stride)[1].indices()
+    torch.testing.assert_close(
+        torch.ops.wwae.max_gather2d(x, indices), switch_gather2d_reference(x, offsets, *window, "last"), rtol=0, atol=0
+    )
