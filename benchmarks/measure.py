@@ -30,6 +30,8 @@ class Operation:
         traffic (Callable[[Setting], int]): bytes that the operation has to move.
         comparable (Callable[[Case], bool]): whether PyTorch's result on a case is defined, and the same as ours.
         dtypes (tuple[str, ...]): the dtypes that are measured.
+        ties (float): share of the elements that may differ from the definition: where sums are rounded another way, a near tie
+            may pick another tap. Default: 0, ours equals the definition to the bit.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Operation:
     traffic: Callable[[Setting], int]
     comparable: Callable[[Case], bool]
     dtypes: tuple[str, ...] = ("float32", "bfloat16")
+    ties: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,18 @@ def _first(result: Any) -> Tensor:
 
 
 def _check(operation: Operation, setting: Setting, x: Tensor, function: Callable[[], Any]) -> None:
-    """Hold a result against the definition, ``wwae.reference``: ours to the bit, PyTorch's up to rounding."""
+    """Hold a result against the definition, ``wwae.reference``: ours to the bit, PyTorch's up to rounding, but for ties."""
     if setting.provider != "wwae" and not operation.comparable(setting.case):
         return
+    result = _first(function())
     expected = _expected(operation, replace(setting, provider="wwae"), str(x.device))
+    if operation.ties:
+        precision = 100 * torch.finfo(torch.float32).eps if result.dtype == torch.float32 else 2 * torch.finfo(result.dtype).eps
+        differing = (~result.isclose(expected, rtol=precision, atol=precision)).double().mean().item()
+        assert differing <= operation.ties, f"{operation.name}: {differing:.2%} of the elements differ from the definition"
+        return
     exactly = {"rtol": 0, "atol": 0} if setting.provider == "wwae" else {}
-    torch.testing.assert_close(_first(function()), expected, **exactly)
+    torch.testing.assert_close(result, expected, **exactly)
 
 
 @functools.lru_cache(maxsize=1)  # the providers of one comparison follow each other

@@ -33,6 +33,16 @@ def gather(setting: Setting, where_bytes: int) -> int:
     return windows * where_bytes + min(setting.case.elements * e, CACHE_LINE * windows) + windows * e
 
 
+def masked_unpool(setting: Setting, where_bytes: int) -> int:
+    """``P (2 e + o) + E e``: as unpooling, and the pooled values, which say what ReLU stopped."""
+    return unpool_forward(setting, where_bytes) + setting.case.windows * setting.element_bytes
+
+
+def window_sums(setting: Setting) -> int:
+    """``2 P e``: read the gradient of the windows and their values, for the gradient of a parameter."""
+    return 2 * setting.case.windows * setting.element_bytes
+
+
 def in_direction(setting: Setting, forward: int, backward: int) -> int:
     """The bytes of what is timed; a step is forward and backward."""
     return {"forward": forward, "backward": backward, "step": forward + backward}[setting.direction]

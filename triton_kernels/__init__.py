@@ -3,6 +3,10 @@
 They run on CUDA tensors, and on CPU tensors under Triton's interpreter (TRITON_INTERPRET=1 before triton is imported).
 """
 
+from .batch_norm_relu_pool2d import batch_norm_relu_pool2d_triton
+from .batch_norm_relu_pool2d_backward import batch_norm_relu_pool2d_backward_triton
+from .bias_relu_pool2d import bias_relu_pool2d_triton
+from .bias_relu_pool2d_backward import bias_relu_pool2d_backward_triton
 from .fixed_unpool2d import fixed_unpool2d_triton
 from .max_gather2d import max_gather2d_triton
 from .max_pool2d import max_pool2d_triton
@@ -12,6 +16,10 @@ from .switch_pool2d import switch_pool2d_triton
 from .switch_unpool2d import switch_unpool2d_triton
 
 __all__ = [
+    "batch_norm_relu_pool2d_backward_triton",
+    "batch_norm_relu_pool2d_triton",
+    "bias_relu_pool2d_backward_triton",
+    "bias_relu_pool2d_triton",
     "fixed_unpool2d_triton",
     "max_gather2d_triton",
     "max_pool2d_triton",

@@ -27,11 +27,22 @@ def value_at(value, offset, i, j, window: tl.constexpr):
 
 
 @triton.jit
+def finish(total, x, address, inside, mean, scale, slope, shift):
+    """What a pixel holds that collected total: total * scale, and with x (x - mean) * slope + shift more; without scale
+    total itself. In float32 for 16-bit floats."""
+    if scale is not None:
+        total = total.to(scale.dtype) * scale
+        if x is not None:
+            total += (tl.load(x + address, mask=inside, other=0.0).to(scale.dtype) - mean) * slope + shift
+    return total
+
+
+@triton.jit
 def store_cell(
     output, value, offset, image, oh, ow, channel, inside, rows, cells_height, cells_width, height, width, channels,
-    window: tl.constexpr, tiling: tl.constexpr,
+    window: tl.constexpr, tiling: tl.constexpr, x=None, mean=None, scale=None, slope=None, shift=None,
 ):  # fmt: skip
-    """Write all pixels of cell (oh, ow) that lie on the output; offset -1 names none of them."""
+    """Write all pixels of cell (oh, ow) that lie on the output, after finish; offset -1 names none of them."""
     STRIDE_HEIGHT: tl.constexpr = window.stride_height
     STRIDE_WIDTH: tl.constexpr = window.stride_width
     if tiling.paired(window):
@@ -40,7 +51,9 @@ def store_cell(
             h = oh * STRIDE_HEIGHT - window.padding_height + i
             addresses, real = pair_addresses(image, h, rows_inside, cells_width, height, width, tiling)
             pairs = tl.join(value_at(value, offset, i, 0, window), value_at(value, offset, i, 1, window))
-            tl.store(output + addresses, tl.reshape(pairs, [tiling.rows, tiling.columns * 2]), mask=real)
+            pixels = tl.reshape(pairs, [tiling.rows, tiling.columns * 2])
+            pixels = finish(pixels, x, addresses, real, mean, scale, slope, shift)
+            tl.store(output + addresses, pixels.to(output.dtype.element_ty), mask=real)
     else:
         for i in tl.static_range(STRIDE_HEIGHT):
             for j in tl.static_range(STRIDE_WIDTH):
@@ -48,4 +61,5 @@ def store_cell(
                 w = ow * STRIDE_WIDTH - window.padding_width + j
                 real = inside & (h >= 0) & (h < height) & (w >= 0) & (w < width)
                 address = element_address(image, h, w, channel, height, width, channels)
-                tl.store(output + address, value_at(value, offset, i, j, window), mask=real)
+                pixel = finish(value_at(value, offset, i, j, window), x, address, real, mean, scale, slope, shift)
+                tl.store(output + address, pixel.to(output.dtype.element_ty), mask=real)

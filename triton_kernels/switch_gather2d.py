@@ -22,7 +22,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .tile import WARPS, Window, element_address, is_channels_last, memory_format, tile_elements, tile_map
-from .window import claiming_window, divide
+from .window import claiming_window, divide, switch_pixel
 
 
 @triton.jit
@@ -54,11 +54,7 @@ def switch_gather2d_kernel(
     image, oh, ow, channel, inside = tile_elements(rows, out_height, out_width, channels, tiling)
     own = element_address(image, oh, ow, channel, out_height, out_width, channels)
     offset = tl.load(offsets + own, mask=inside, other=0).to(tl.int32)
-    r = offset // window.kernel_width
-    c = offset % window.kernel_width
-    h = oh * window.stride_height - window.padding_height + r * window.dilation_height
-    w = ow * window.stride_width - window.padding_width + c * window.dilation_width
-    real = inside & (offset >= 0) & (r < window.kernel_height) & (h >= 0) & (h < height) & (w >= 0) & (w < width)
+    h, w, real = switch_pixel(offset, oh, ow, height, width, inside, window)
     value = tl.load(x + element_address(image, h, w, channel, height, width, channels), mask=real, other=0.0)
 
     if overlap != "sum" and not window.disjoint:

@@ -121,6 +121,16 @@ def memory_format(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
+def accumulation_dtype(x: Tensor) -> torch.dtype:
+    """The type in which numbers of the type of x are added."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def wide_parameter(parameter: Tensor, x: Tensor) -> Tensor:
+    """One number a channel, side by side, in the type in which numbers of x are added."""
+    return parameter.to(accumulation_dtype(x)).contiguous()
+
+
 def tile_map(
     batch: int, channels: int, height: int, width: int, channels_last: bool, line: int = 1
 ) -> tuple[tuple[int], int, int, Tiling]:
@@ -154,11 +164,29 @@ def tile_elements(rows, height, width, channels, tiling: tl.constexpr):
 
     Each broadcasts to [ROWS, COLUMNS].
     """
+    columns = channels if tiling.channels_last else width
+    row_tile = tl.program_id(0) // tl.cdiv(columns, tiling.columns)
+    return tile_coordinates(row_tile, tile_column(columns, tiling), rows, height, width, channels, tiling)
+
+
+@triton.jit
+def strip_elements(step, steps, rows, height, width, channels, tiling: tl.constexpr):
+    """As tile_elements, of one of the tiles that this program adds up: see strip_map."""
+    if tiling.channels_last:
+        row_tile = tl.program_id(0) // tl.cdiv(channels, tiling.columns) * steps + step
+        column_tile = tile_column(channels, tiling)
+    else:
+        row_tile = tl.program_id(0)
+        column_tile = step
+    return tile_coordinates(row_tile, column_tile, rows, height, width, channels, tiling)
+
+
+@triton.jit
+def tile_coordinates(row_tile, column_tile, rows, height, width, channels, tiling: tl.constexpr):
     ROWS: tl.constexpr = tiling.rows
     COLUMNS: tl.constexpr = tiling.columns
     columns = channels if tiling.channels_last else width
-    row_tile = tl.program_id(0) // tl.cdiv(columns, COLUMNS)
-    column = tile_column(columns, tiling) * COLUMNS + tl.arange(0, COLUMNS)[None, :]  # [1, COLUMNS]
+    column = column_tile * COLUMNS + tl.arange(0, COLUMNS)[None, :]  # [1, COLUMNS]
     if tiling.wide_rows:
         row_tile = row_tile.to(tl.int64)
     row = row_tile * ROWS + tl.arange(0, ROWS)[:, None]  # [ROWS, 1]

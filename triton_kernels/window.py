@@ -55,13 +55,26 @@ def load_tap(x, image, channel, h, w, height, width, channels, inside):
 
 
 @triton.jit
+def activate(value, mean, scale, bias):
+    """What a tap goes through before it is compared, in float32 for 16-bit floats, rounded: relu((value - mean) * scale
+    + bias), without mean relu(value + bias), without bias nothing."""
+    if bias is not None:
+        wide = value.to(bias.dtype)
+        if mean is not None:
+            wide = (wide - mean) * scale
+        wide += bias
+        value = tl.where(wide <= 0, 0.0, wide).to(value.dtype)
+    return value
+
+
+@triton.jit
 def window_maximum(
     x, image, channel, oh, ow, rows, height, width, out_height, out_width, channels, inside, window: tl.constexpr,
-    tiling: tl.constexpr,
+    tiling: tl.constexpr, mean=None, scale=None, bias=None,
 ):  # fmt: skip
-    """The maximum of window (oh, ow) and its offset; -inf and -1 where no tap is real.
+    """The maximum of window (oh, ow) after activate and its offset; -inf and -1 where no tap is real.
 
-    16-bit floats are compared as float32, which holds them exactly.
+    16-bit floats are compared as float32, which holds them exactly. mean, scale and bias broadcast to the tile.
     """
     KERNEL_HEIGHT: tl.constexpr = window.kernel_height
     KERNEL_WIDTH: tl.constexpr = window.kernel_width
@@ -77,7 +90,7 @@ def window_maximum(
             h = h0 + r * window.dilation_height
             addresses, real = pair_addresses(image, h, rows_inside, out_width, height, width, tiling)
             pairs = tl.load(x + addresses, mask=real, other=0.0)
-            left, right = tl.split(tl.reshape(pairs, [tiling.rows, tiling.columns, 2]))
+            left, right = tl.split(tl.reshape(activate(pairs, mean, scale, bias), [tiling.rows, tiling.columns, 2]))
             line_real = inside & (h >= 0) & (h < height)
             best, offset = take_tap(left, line_real & (w0 < width), r * 2, best, offset)
             best, offset = take_tap(right, line_real & (w0 + 1 < width), r * 2 + 1, best, offset)
@@ -86,14 +99,25 @@ def window_maximum(
             h = h0 + tap // KERNEL_WIDTH * window.dilation_height
             w = w0 + tap % KERNEL_WIDTH * window.dilation_width
             value, real = load_tap(x, image, channel, h, w, height, width, channels, inside)
-            best, offset = take_tap(value, real, tap, best, offset)
+            best, offset = take_tap(activate(value, mean, scale, bias), real, tap, best, offset)
     else:
         for tap in range(TAPS):
             h = h0 + tap // KERNEL_WIDTH * window.dilation_height
             w = w0 + tap % KERNEL_WIDTH * window.dilation_width
             value, real = load_tap(x, image, channel, h, w, height, width, channels, inside)
-            best, offset = take_tap(value, real, tap, best, offset)
+            best, offset = take_tap(activate(value, mean, scale, bias), real, tap, best, offset)
     return best, offset
+
+
+@triton.jit
+def switch_pixel(offset, oh, ow, height, width, inside, window: tl.constexpr):
+    """The pixel (h, w) that window (oh, ow) points at, and whether it is one."""
+    r = offset // window.kernel_width
+    c = offset % window.kernel_width
+    h = oh * window.stride_height - window.padding_height + r * window.dilation_height
+    w = ow * window.stride_width - window.padding_width + c * window.dilation_width
+    real = inside & (offset >= 0) & (r < window.kernel_height) & (h >= 0) & (h < height) & (w >= 0) & (w < width)
+    return h, w, real
 
 
 @triton.jit

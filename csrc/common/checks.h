@@ -82,6 +82,16 @@ inline void check_same_device(const char* op, const char* argument, const Tensor
   check(tensor.device() == x.device(), op, ": expected ", argument, " on the device of x, got another device");
 }
 
+// One number a channel of x (N, C, H, W), in the dtype of x or, for a 16-bit x, in float32.
+inline void check_parameter(const char* op, const char* argument, const Tensor& parameter, const Tensor& x) {
+  check_shape(op, argument, parameter, {x.size(1)});
+  check_same_device(op, argument, parameter, x);
+  const ScalarType given = parameter.scalar_type();
+  const bool narrow = x.scalar_type() == ScalarType::BFloat16 || x.scalar_type() == ScalarType::Half;
+  check(given == x.scalar_type() || (narrow && given == ScalarType::Float), op, ": expected ", argument, " of dtype ",
+        dtype_name(x.scalar_type()), narrow ? " or float32" : "", ", got ", dtype_name(given));
+}
+
 // Both entries of `pair` are at least `minimum` and small enough that no product of two of them overflows.
 inline void check_pair(const char* op, const char* argument, const Pair& pair, int64_t minimum) {
   constexpr int64_t maximum = std::numeric_limits<int32_t>::max();

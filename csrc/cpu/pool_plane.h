@@ -1,4 +1,4 @@
-// Max pooling of a contiguous plane (H, W), one row of windows at a time; see pool.h for the result.
+// Max pooling of a contiguous plane (H, W), one row of windows at a time; see pool_kernel.h for the result.
 //
 // 2x2/2 and 3x3/2 windows whose taps are all real keep every tap in registers. All others go first down the rows of the
 // window (lanes = columns of x), then across its columns (lanes = windows): KH unit-stride steps per column and KW
@@ -15,22 +15,25 @@
 namespace wwae {
 
 // One object per thread: it owns the scratch rows.
-template <typename scalar_t, typename offset_t>
+template <typename scalar_t, typename offset_t, typename Activation>
 class PlanePool {
  public:
   using E = Element<scalar_t>;
   using element = typename E::type;
   using lane_t = offset_lane_t<element, offset_t>;
 
-  // `columns`: the real taps across of every window; it outlives the object.
-  PlanePool(const Geometry& geometry, const std::vector<Range<int64_t>>& columns) : g_(geometry), columns_(columns) {
+  // `columns`: the real taps across of every window; it outlives the object, and so does `activation`.
+  PlanePool(const Geometry& geometry, const std::vector<Range<int64_t>>& columns, const Activation& activation)
+      : g_(geometry), columns_(columns), activation_(activation) {
     const bool halves = g_.h.dilation == 1 && g_.w.dilation == 1 && g_.w.stride == 2;
     square_ = halves && g_.h.kernel == g_.w.kernel ? g_.w.kernel : 0;
     interior_ = g_.w.whole_windows();
   }
 
-  // `plane`: (H, W); `rows`: the real taps down of the windows `oh`; `values`, `offsets`: row `oh` of (OH, OW).
-  void row(const element* plane, Range<int64_t> rows, int64_t oh, element* values, offset_t* offsets) {
+  // `plane`: (H, W) of a channel; `rows`: the real taps down of the windows `oh`; `values`, `offsets`: row `oh` of
+  // (OH, OW).
+  void row(const element* plane, int64_t channel, Range<int64_t> rows, int64_t oh, element* values, offset_t* offsets) {
+    channel_ = channel;
     if (rows.begin >= rows.end) {
       std::fill_n(values, g_.w.output, E::kLowest);
       std::fill_n(offsets, g_.w.output, offset_t{0});
@@ -58,12 +61,13 @@ class PlanePool {
       Vector<element, N> best;
       Vector<key_t<element>, N> best_key;
       Vector<lane_t, N> offset{};
+      const auto activate = activation_.template channel<N>(channel_);
 #pragma GCC unroll 3
       for (int r = 0; r < K; ++r) {
         const element* row = x + r * g_.w.input + 2 * i;
 #pragma GCC unroll 3
         for (int c = 0; c < K; ++c) {
-          const Vector<element, N> value = c == 0 ? load_even<N>(row) : load_odd<N>(row + c - 1);
+          const Vector<element, N> value = activate(c == 0 ? load_even<N>(row) : load_odd<N>(row + c - 1));
           const Vector<key_t<element>, N> key = E::key(value);
           if (r == 0 && c == 0) {
             best = value;
@@ -85,11 +89,12 @@ class PlanePool {
   void window(const element* plane, Range<int64_t> rows, int64_t oh, int64_t ow, element* values,
               offset_t* offsets) const {
     const Range<int64_t> columns = columns_[ow];
+    const auto activate = activation_.template channel<1>(channel_);
     element best = E::kLowest;
     int64_t offset = columns.begin < columns.end ? rows.begin * g_.w.kernel + columns.begin : 0;
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       for (int64_t c = columns.begin; c < columns.end; ++c) {
-        const element value = plane[g_.h.position(oh, r) * g_.w.input + g_.w.position(ow, c)];
+        const element value = activate(plane[g_.h.position(oh, r) * g_.w.input + g_.w.position(ow, c)]);
         if (E::beats(E::key(value), E::key(best))) {
           best = value;
           offset = r * g_.w.kernel + c;
@@ -118,8 +123,9 @@ class PlanePool {
       Vector<element, N> best[U];
       Vector<key_t<element>, N> best_key[U];
       Vector<lane_t, N> offset[U];
+      const auto activate = activation_.template channel<N>(channel_);
       for (int u = 0; u < U; ++u) {
-        best[u] = load<N>(x + i + u * N);
+        best[u] = activate(load<N>(x + i + u * N));
         best_key[u] = E::key(best[u]);
         offset[u] = broadcast<N>(static_cast<lane_t>(rows.begin * g_.w.kernel));
       }
@@ -127,7 +133,7 @@ class PlanePool {
         const element* row = x + (r - rows.begin) * g_.h.dilation * g_.w.input + i;
 #pragma GCC unroll 4
         for (int u = 0; u < U; ++u) {
-          const Vector<element, N> value = load<N>(row + u * N);
+          const Vector<element, N> value = activate(load<N>(row + u * N));
           const Vector<key_t<element>, N> key = E::key(value);
           const auto better = E::beats(key, best_key[u]);
           best[u] = better ? value : best[u];
@@ -190,6 +196,8 @@ class PlanePool {
 
   Geometry g_;
   const std::vector<Range<int64_t>>& columns_;
+  const Activation& activation_;
+  int64_t channel_ = 0;  // of the plane
   int64_t square_;  // K of a K x K window with stride 2 across, or 0
   Range<int64_t> interior_;  // windows of a row whose columns are all real
   std::vector<element> best_;  // [columns under the windows]

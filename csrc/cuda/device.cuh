@@ -141,10 +141,25 @@ __device__ inline void store(access* address, access value) {
   __stwb(address, value);
 }
 
+// The rounded product. The compiler may make a multiplication and an addition one operation that rounds once; of this
+// one it may not.
+__device__ inline float product(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double product(double a, double b) { return __dmul_rn(a, b); }
+
 }  // namespace wwae::dev
 
 #else
 #include "emulation.h"
+
+namespace wwae::dev {
+
+template <typename T>
+T product(T a, T b) {
+  return a * b;
+}
+
+}  // namespace wwae::dev
+
 #endif
 
 namespace wwae {

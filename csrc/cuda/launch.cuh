@@ -51,6 +51,13 @@ inline CudaLaunch launch_on_device_of(const Tensor& tensor) {
   return {static_cast<cudaStream_t>(current_cuda_stream(tensor))};
 }
 
+// Zero bytes are the number 0 in every dtype.
+inline void fill_with_zeros(const CudaLaunch& launch, const Tensor& tensor) {
+  if (tensor.numel() == 0) return;
+  const size_t bytes = tensor.numel() * tensor.element_size();
+  STD_CUDA_CHECK(cudaMemsetAsync(tensor.mutable_data_ptr(), 0, bytes, launch.stream));
+}
+
 // The kernel's type for a dtype of PyTorch.
 template <typename scalar_t>
 using device_t = std::conditional_t<std::is_same_v<scalar_t, BFloat16>, __nv_bfloat16,

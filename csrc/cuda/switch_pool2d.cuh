@@ -1,4 +1,5 @@
-// Max pooling that records where each maximum stood.
+// Max pooling that records where each maximum stood; taps may go through an activation (activation.cuh) before they are
+// compared.
 //
 //   values[n, c, oh, ow]  = max over the real taps (r, c') of x[n, c, oh * SH - PH + r * DH, ow * SW - PW + c' * DW]
 //   offsets[n, c, oh, ow] = r * KW + c' of that tap
@@ -20,6 +21,7 @@
 
 #include <cmath>
 
+#include "cuda/activation.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/vector.cuh"
 
@@ -85,8 +87,9 @@ __device__ inline void store_windows(const PoolTensors<scalar_t>& tensors, int64
 }
 
 // rows: windows (image, oh, ow); columns: vectors of VEC channels.
-template <typename scalar_t, typename offset_t, int VEC, int KERNEL, bool INDICES>
-__global__ void switch_pool2d_channels_kernel(PoolTensors<scalar_t> tensors, Geometry32 geometry, Tiling tiling) {
+template <typename scalar_t, typename offset_t, int VEC, int KERNEL, bool INDICES, typename Activation>
+__global__ void switch_pool2d_channels_kernel(PoolTensors<scalar_t> tensors, Activation activation, Geometry32 geometry,
+                                              Tiling tiling) {
   const Place at = place(tiling);
   if (!at.inside) return;
   const Geometry32 g = specialise<KERNEL>(geometry);
@@ -101,6 +104,9 @@ __global__ void switch_pool2d_channels_kernel(PoolTensors<scalar_t> tensors, Geo
     const int64_t line = window.image * g.h.input + g.h.position(window.h, r);
     return (line * g.w.input + g.w.position(window.w, c)) * tensors.channels + channel;
   };
+  const auto is_real = [&](int r, int c) {
+    return r >= rows.begin && r < rows.end && c >= columns.begin && c < columns.end;
+  };
   if constexpr (KERNEL > 0) {
     // All loads before the first comparison, so that they are in flight together.
     Vector<scalar_t, VEC> taps[KERNEL * KERNEL];
@@ -108,22 +114,27 @@ __global__ void switch_pool2d_channels_kernel(PoolTensors<scalar_t> tensors, Geo
     for (int r = 0; r < KERNEL; ++r) {
 #pragma unroll
       for (int c = 0; c < KERNEL; ++c) {
-        const bool real = r >= rows.begin && r < rows.end && c >= columns.begin && c < columns.end;
-        taps[r * KERNEL + c] =
-            real ? load<VEC>(tensors.x + address(r, c)) : Vector<scalar_t, VEC>::splat(minus_infinity<scalar_t>());
+        taps[r * KERNEL + c] = is_real(r, c) ? load<VEC>(tensors.x + address(r, c))
+                                             : Vector<scalar_t, VEC>::splat(minus_infinity<scalar_t>());
       }
     }
 #pragma unroll
-    for (int tap = 0; tap < KERNEL * KERNEL; ++tap) {
+    for (int i = 0; i < VEC; ++i) {
+      const auto activate = activation.of(activation.channel_at(window.image, channel + i, tensors.channels));
 #pragma unroll
-      for (int i = 0; i < VEC; ++i) maximum.take(i, taps[tap].lane[i], tap);
+      for (int tap = 0; tap < KERNEL * KERNEL; ++tap) {
+        maximum.take(i, activate(taps[tap].lane[i], is_real(tap / KERNEL, tap % KERNEL)), tap);
+      }
     }
   } else {
     for (int32_t r = rows.begin; r < rows.end; ++r) {
       for (int32_t c = columns.begin; c < columns.end; ++c) {
         const Vector<scalar_t, VEC> tap = load<VEC>(tensors.x + address(r, c));
 #pragma unroll
-        for (int i = 0; i < VEC; ++i) maximum.take(i, tap.lane[i], r * g.w.kernel + c);
+        for (int i = 0; i < VEC; ++i) {
+          const auto activate = activation.of(activation.channel_at(window.image, channel + i, tensors.channels));
+          maximum.take(i, activate(tap.lane[i], true), r * g.w.kernel + c);
+        }
       }
     }
   }
@@ -145,8 +156,9 @@ __global__ void switch_pool2d_channels_kernel(PoolTensors<scalar_t> tensors, Geo
 }
 
 // rows: lines of windows (image, oh); columns: vectors of LANES elements of x, LANES / 2 windows each.
-template <typename scalar_t, int LANES, bool INDICES>
-__global__ void switch_pool2d_pairs_kernel(PoolTensors<scalar_t> tensors, Geometry32 geometry, Tiling tiling) {
+template <typename scalar_t, int LANES, bool INDICES, typename Activation>
+__global__ void switch_pool2d_pairs_kernel(PoolTensors<scalar_t> tensors, Activation activation, Geometry32 geometry,
+                                           Tiling tiling) {
   const Place at = place(tiling);
   if (!at.inside) return;
   const Geometry32 g = specialise<2>(geometry);
@@ -162,10 +174,12 @@ __global__ void switch_pool2d_pairs_kernel(PoolTensors<scalar_t> tensors, Geomet
 
   constexpr int kWindows = LANES / 2;
   Maximum<scalar_t, kWindows> maximum(g.h.contains(h0) ? 0 : 2);
+  const auto activate = activation.of(activation.channel_at(image.quotient, 0, 1));
 #pragma unroll
   for (int tap = 0; tap < 4; ++tap) {
+    const bool real = g.h.contains(h0 + tap / 2);
 #pragma unroll
-    for (int i = 0; i < kWindows; ++i) maximum.take(i, line[tap / 2].lane[2 * i + tap % 2], tap);
+    for (int i = 0; i < kWindows; ++i) maximum.take(i, activate(line[tap / 2].lane[2 * i + tap % 2], real), tap);
   }
   const int64_t output = at.row * g.w.output + at.column * kWindows;
   store_windows<uint8_t>(tensors, output, maximum);
@@ -181,14 +195,14 @@ __global__ void switch_pool2d_pairs_kernel(PoolTensors<scalar_t> tensors, Geomet
 }
 
 // Chooses the kernel. `images`: N in channels_last, N * C in contiguous.
-template <typename offset_t, bool INDICES, typename scalar_t, typename Launch>
+template <typename offset_t, bool INDICES, typename scalar_t, typename Launch, typename Activation = Identity<scalar_t>>
 void launch_switch_pool2d(const Launch& launch, const PoolTensors<scalar_t>& tensors, const Geometry32& g,
-                          int64_t images) {
+                          int64_t images, const Activation& activation = {}) {
   const int64_t windows = images * g.h.output * g.w.output;
   constexpr int kLanes = kVectorBytes / sizeof(scalar_t);
   const auto channels = [&](auto vec, auto kernel) {
-    launch(switch_pool2d_channels_kernel<scalar_t, offset_t, vec(), kernel(), INDICES>,
-           tile(windows, tensors.channels / vec()), tensors, g);
+    launch(switch_pool2d_channels_kernel<scalar_t, offset_t, vec(), kernel(), INDICES, Activation>,
+           tile(windows, tensors.channels / vec()), tensors, activation, g);
   };
   // Wider offsets belong to windows of more than 256 taps: one kernel is enough for them.
   if constexpr (std::is_same_v<offset_t, uint8_t>) {
@@ -197,8 +211,8 @@ void launch_switch_pool2d(const Launch& launch, const PoolTensors<scalar_t>& ten
         return pairs_in_vectors(g, lanes) && aligned(tensors.x, lanes * sizeof(scalar_t));
       };
       const bool launched = with_widest_pairs<kLanes>(fits, [&](auto lanes) {
-        launch(switch_pool2d_pairs_kernel<scalar_t, lanes(), INDICES>, tile(images * g.h.output, g.w.input / lanes()),
-               tensors, g);
+        launch(switch_pool2d_pairs_kernel<scalar_t, lanes(), INDICES, Activation>,
+               tile(images * g.h.output, g.w.input / lanes()), tensors, activation, g);
       });
       if (launched) return;
     }

@@ -21,6 +21,7 @@
 // Bytes moved per pixel, 16-bit floats, 2 x 2: 0.5 + 0.25 + 2.
 #pragma once
 
+#include "cuda/collect.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/vector.cuh"
 
@@ -59,9 +60,10 @@ inline int64_t cell_count(const BasicAxis<int32_t>& axis) {
 }
 
 // rows: lines of cells (image, oh), `cell_lines` an image; columns: vectors of LANES pixels, LANES / 2 windows each.
-template <typename word, int LANES, typename Switches>
-__global__ void switch_unpool2d_pairs_kernel(const word* x, Switches switches, word* output, Geometry32 geometry,
-                                             int32_t cell_lines, Tiling tiling) {
+template <int LANES, typename Values, typename Switches, typename Finish>
+__global__ void switch_unpool2d_pairs_kernel(Values x, Switches switches, Finish finish, typename Values::type* output,
+                                             Geometry32 geometry, int32_t cell_lines, Tiling tiling) {
+  using word = typename Values::type;
   constexpr int kWindows = LANES / 2;
   const Place at = place(tiling);
   if (!at.inside) return;
@@ -70,11 +72,11 @@ __global__ void switch_unpool2d_pairs_kernel(const word* x, Switches switches, w
   const int32_t oh = cell.remainder;
   const int32_t h0 = g.h.start(oh);
   const bool held = oh < g.h.output;  // lines past the last window are zero
-  Vector<word, kWindows> values = Vector<word, kWindows>::splat(0);
+  Vector<word, kWindows> values = Vector<word, kWindows>::splat(nothing<word>());
   Vector<int32_t, kWindows> offsets = Vector<int32_t, kWindows>::splat(-1);
   if (held) {
     const int64_t address = (cell.quotient * g.h.output + oh) * g.w.output + at.column * kWindows;
-    values = load<kWindows>(x + address);
+    values = x.template at<kWindows>(address);
     const auto recorded = switches.template at<kWindows>(address);
 #pragma unroll
     for (int i = 0; i < kWindows; ++i) offsets.lane[i] = recorded.lane[i];
@@ -85,27 +87,30 @@ __global__ void switch_unpool2d_pairs_kernel(const word* x, Switches switches, w
     Vector<word, LANES> line;
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
-      line.lane[i] = offsets.lane[i / 2] == 2 * r + i % 2 ? values.lane[i / 2] : word{0};
+      line.lane[i] = offsets.lane[i / 2] == 2 * r + i % 2 ? values.lane[i / 2] : nothing<word>();
     }
-    store<LANES>(output + (cell.quotient * g.h.input + h0 + r) * g.w.input + at.column * LANES, line);
+    const int64_t address = (cell.quotient * g.h.input + h0 + r) * g.w.input + at.column * LANES;
+    store<LANES>(output + address, finish.template of<true>(line, address, cell.quotient));
   }
 }
 
 // rows: cells (image, oh, ow), `cells` an image; columns: vectors of VEC channels.
-template <typename word, int VEC, int KERNEL, typename Switches>
-__global__ void switch_unpool2d_cells_kernel(const word* x, Switches switches, word* output, Geometry32 geometry,
-                                             int64_t channels, int32_t cells_h, int32_t cells_w, Tiling tiling) {
+template <int VEC, int KERNEL, typename Values, typename Switches, typename Finish>
+__global__ void switch_unpool2d_cells_kernel(Values x, Switches switches, Finish finish, typename Values::type* output,
+                                             Geometry32 geometry, int64_t channels, int32_t cells_h, int32_t cells_w,
+                                             Tiling tiling) {
+  using word = typename Values::type;
   const Place at = place(tiling);
   if (!at.inside) return;
   const Geometry32 g = specialise<KERNEL>(geometry);
   const Pixel cell = pixel_at(at.row, cells_h, cells_w);
   const int64_t channel = at.column * VEC;
   const bool held = cell.h < g.h.output && cell.w < g.w.output;  // cells past the last window are zero
-  Vector<word, VEC> values = Vector<word, VEC>::splat(0);
+  Vector<word, VEC> values = Vector<word, VEC>::splat(nothing<word>());
   Vector<int32_t, VEC> offsets = Vector<int32_t, VEC>::splat(-1);
   if (held) {
     const int64_t address = ((cell.image * g.h.output + cell.h) * g.w.output + cell.w) * channels + channel;
-    values = load<VEC>(x + address);
+    values = x.template at<VEC>(address);
     const auto recorded = switches.template at<VEC>(address);
 #pragma unroll
     for (int i = 0; i < VEC; ++i) offsets.lane[i] = recorded.lane[i];
@@ -124,42 +129,18 @@ __global__ void switch_unpool2d_cells_kernel(const word* x, Switches switches, w
           r >= 0 && c >= 0 ? r * g.w.kernel + c : -2;  // -2: no offset, not even a cell's without window
       Vector<word, VEC> pixel;
 #pragma unroll
-      for (int k = 0; k < VEC; ++k) pixel.lane[k] = offsets.lane[k] == tap ? values.lane[k] : word{0};
-      store<VEC>(output + ((cell.image * g.h.input + h) * g.w.input + w) * channels + channel, pixel);
+      for (int k = 0; k < VEC; ++k) pixel.lane[k] = offsets.lane[k] == tap ? values.lane[k] : nothing<word>();
+      const int64_t address = ((cell.image * g.h.input + h) * g.w.input + w) * channels + channel;
+      store<VEC>(output + address, finish.template of<false>(pixel, address, channel));
     }
   }
 }
 
-// What a pixel collects from the windows that claim it, in raster order.
-template <typename scalar_t, int N>
-struct Claims {
-  compute_t<scalar_t> total[N] = {};
-  int32_t hits[N] = {};
-
-  __device__ void add(int i, bool claimed, scalar_t value, Overlap overlap) {
-    const compute_t<scalar_t> number = to_compute(value);
-    if (claimed) {
-      total[i] = overlap == Overlap::last ? number : total[i] + number;
-      ++hits[i];
-    }
-  }
-
-  __device__ Vector<scalar_t, N> pixels(Overlap overlap) const {
-    Vector<scalar_t, N> result;
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-      const bool divided = overlap == Overlap::mean && hits[i] > 1;
-      result.lane[i] =
-          from_compute<scalar_t>(divided ? total[i] / static_cast<compute_t<scalar_t>>(hits[i]) : total[i]);
-    }
-    return result;
-  }
-};
-
 // rows: vectors of LANES consecutive pixels of the whole map of `pixels`; columns: 1.
-template <typename scalar_t, int LANES, typename Switches>
-__global__ void switch_unpool2d_lines_kernel(const scalar_t* x, Switches switches, scalar_t* output,
+template <int LANES, typename Values, typename Switches, typename Finish>
+__global__ void switch_unpool2d_lines_kernel(Values x, Switches switches, Finish finish, typename Values::type* output,
                                              Geometry32 geometry, int64_t pixels, Overlap overlap, Tiling tiling) {
+  using scalar_t = typename Values::type;
   const Place at = place(tiling);
   if (!at.inside) return;
   const Geometry32& g = geometry;
@@ -184,7 +165,7 @@ __global__ void switch_unpool2d_lines_kernel(const scalar_t* x, Switches switche
         if (c >= static_cast<uint32_t>(g.w.kernel)) continue;
         const int32_t distance = g.w.position(ow, static_cast<int32_t>(c)) - pixel.w;
         if (distance < 0 || distance >= run) continue;
-        const scalar_t value = x[address];
+        const scalar_t value = x.template at<1>(address).lane[0];
         // A bit for the pixel: a comparison of numbers becomes an array in local memory, indexed by the pixel.
         const uint32_t claimed = 1u << (lane + distance);
 #pragma unroll
@@ -198,21 +179,25 @@ __global__ void switch_unpool2d_lines_kernel(const scalar_t* x, Switches switche
       ++pixel.image;
     }
   }
-  const Vector<scalar_t, LANES> result = claims.pixels(overlap);
   if (owned == LANES) {
-    store<LANES>(output + first, result);
+    store<LANES>(output + first, rounded<scalar_t>(finish.template of<true>(claims.pixels(overlap), first, -1)));
   } else {
+    const auto totals = claims.pixels(overlap);
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
-      if (i < owned) output[first + i] = result.lane[i];
+      if (i >= owned) continue;
+      const auto total = Vector<compute_t<scalar_t>, 1>::splat(totals.lane[i]);
+      output[first + i] = rounded<scalar_t>(finish.template of<true>(total, first + i, -1)).lane[0];
     }
   }
 }
 
 // rows: pixels (image, h, w); columns: vectors of VEC channels.
-template <typename scalar_t, int VEC, int KERNEL, typename Switches>
-__global__ void switch_unpool2d_channels_kernel(const scalar_t* x, Switches switches, scalar_t* output,
-                                                Geometry32 geometry, int64_t channels, Overlap overlap, Tiling tiling) {
+template <int VEC, int KERNEL, typename Values, typename Switches, typename Finish>
+__global__ void switch_unpool2d_channels_kernel(Values x, Switches switches, Finish finish,
+                                                typename Values::type* output, Geometry32 geometry, int64_t channels,
+                                                Overlap overlap, Tiling tiling) {
+  using scalar_t = typename Values::type;
   const Place at = place(tiling);
   if (!at.inside) return;
   const Geometry32 g = specialise<KERNEL>(geometry);
@@ -229,53 +214,59 @@ __global__ void switch_unpool2d_channels_kernel(const scalar_t* x, Switches swit
       if (c < 0) continue;
       const int64_t address = ((pixel.image * g.h.output + oh) * g.w.output + ow) * channels + channel;
       const auto offsets = switches.template at<VEC>(address);
-      const Vector<scalar_t, VEC> values = load<VEC>(x + address);
+      const Vector<scalar_t, VEC> values = x.template at<VEC>(address);
 #pragma unroll
       for (int i = 0; i < VEC; ++i) claims.add(i, offsets.lane[i] == r * g.w.kernel + c, values.lane[i], overlap);
     }
   }
-  store<VEC>(output + at.row * channels + channel, claims.pixels(overlap));
+  const int64_t address = at.row * channels + channel;
+  store<VEC>(output + address, rounded<scalar_t>(finish.template of<false>(claims.pixels(overlap), address, channel)));
 }
 
-// Chooses the kernel. `images`: N in channels_last, N * C in contiguous.
-template <typename scalar_t, typename Switches, typename Launch>
-void launch_switch_unpool2d(const Launch& launch, const scalar_t* x, const Switches& switches, scalar_t* output,
-                            const Geometry32& g, int64_t images, int64_t channels, Overlap overlap) {
-  constexpr int kLanes = kVectorBytes / sizeof(scalar_t);
-  using word = word_t<scalar_t>;
-  const auto* x_words = reinterpret_cast<const word*>(x);
-  auto* output_words = reinterpret_cast<word*>(output);
+// Chooses the kernel. `images`: N in channels_last, N * C in contiguous. `moved` is `x` as the kernels that only move
+// data may see it.
+template <typename Moved, typename Values, typename Switches, typename Finish, typename Launch>
+void launch_unpool(const Launch& launch, const Moved& moved, const Values& x, const Switches& switches,
+                   const Finish& finish, typename Values::type* output, const Geometry32& g, int64_t images,
+                   int64_t channels, Overlap overlap) {
+  constexpr int kLanes = kVectorBytes / sizeof(*output);
+  auto* moved_output = reinterpret_cast<typename Moved::type*>(output);
   const int64_t cell_lines = cell_count(g.h);
   const int64_t cell_columns = cell_count(g.w);
   if (channels == 1) {
     if constexpr (Switches::narrow) {
       const auto fits = [&](int lanes) {
-        return pairs_in_vectors(g, lanes) && aligned(x, lanes / 2 * sizeof(scalar_t)) && switches.aligned_to(lanes / 2);
+        return pairs_in_vectors(g, lanes) && x.aligned_to(lanes / 2) && switches.aligned_to(lanes / 2) &&
+               finish.aligned_to(lanes);
       };
       const bool launched = with_widest_pairs<kLanes>(fits, [&](auto lanes) {
-        launch(switch_unpool2d_pairs_kernel<word, lanes(), Switches>, tile(images * cell_lines, g.w.input / lanes()),
-               x_words, switches, output_words, g, static_cast<int32_t>(cell_lines));
+        launch(switch_unpool2d_pairs_kernel<lanes(), Moved, Switches, Finish>,
+               tile(images * cell_lines, g.w.input / lanes()), moved, switches, finish, moved_output, g,
+               static_cast<int32_t>(cell_lines));
       });
       if (launched) return;
     }
     const int64_t pixels = images * g.h.input * g.w.input;
-    launch(switch_unpool2d_lines_kernel<scalar_t, kLanes, Switches>, tile(ceil_divide<int64_t>(pixels, kLanes), 1), x,
-           switches, output, g, pixels, overlap);
-    return;
+    const auto lines = [&](auto lanes) {
+      launch(switch_unpool2d_lines_kernel<lanes(), Values, Switches, Finish>,
+             tile(ceil_divide<int64_t>(pixels, lanes()), 1), x, switches, finish, output, g, pixels, overlap);
+    };
+    return finish.aligned_to(kLanes) ? lines(Constant<kLanes>()) : lines(Constant<1>());
   }
 
   const auto by_cells = [&](auto vec, auto kernel) {
-    launch(switch_unpool2d_cells_kernel<word, vec(), kernel(), Switches>,
-           tile(images * cell_lines * cell_columns, channels / vec()), x_words, switches, output_words, g, channels,
-           static_cast<int32_t>(cell_lines), static_cast<int32_t>(cell_columns));
+    launch(switch_unpool2d_cells_kernel<vec(), kernel(), Moved, Switches, Finish>,
+           tile(images * cell_lines * cell_columns, channels / vec()), moved, switches, finish, moved_output, g,
+           channels, static_cast<int32_t>(cell_lines), static_cast<int32_t>(cell_columns));
   };
   const auto by_pixels = [&](auto vec, auto kernel) {
-    launch(switch_unpool2d_channels_kernel<scalar_t, vec(), kernel(), Switches>,
-           tile(images * g.h.input * g.w.input, channels / vec()), x, switches, output, g, channels, overlap);
+    launch(switch_unpool2d_channels_kernel<vec(), kernel(), Values, Switches, Finish>,
+           tile(images * g.h.input * g.w.input, channels / vec()), x, switches, finish, output, g, channels, overlap);
   };
   // Wider offsets belong to windows of more than 256 taps: one kernel is enough for them.
   if constexpr (Switches::narrow) {
-    const bool whole = channels % kLanes == 0 && aligned(x, kVectorBytes) && switches.aligned_to(kLanes);
+    const bool whole =
+        channels % kLanes == 0 && x.aligned_to(kLanes) && switches.aligned_to(kLanes) && finish.aligned_to(kLanes);
     // A thread writes a whole cell: few enough pixels that the map still fills the device.
     const bool cells =
         g.disjoint() && g.h.padding >= 0 && g.w.padding >= 0 && static_cast<int64_t>(g.h.stride) * g.w.stride <= 16;
@@ -287,6 +278,14 @@ void launch_switch_unpool2d(const Launch& launch, const scalar_t* x, const Switc
     if (whole) return by_pixels(Constant<kLanes>(), Constant<0>());
   }
   by_pixels(Constant<1>(), Constant<0>());
+}
+
+template <typename scalar_t, typename Switches, typename Launch>
+void launch_switch_unpool2d(const Launch& launch, const scalar_t* x, const Switches& switches, scalar_t* output,
+                            const Geometry32& g, int64_t images, int64_t channels, Overlap overlap) {
+  using word = word_t<scalar_t>;
+  launch_unpool(launch, PlainValues<word>{reinterpret_cast<const word*>(x)}, PlainValues<scalar_t>{x}, switches,
+                AsCollected(), output, g, images, channels, overlap);
 }
 
 }  // namespace wwae

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from checks import CHECKS
 from emulation.build import missing
 from emulation.emulated import ORDERS, EmulatedKernels
 from geometries import any_case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_cases import CHECKS, DTYPES
+from kernel_cases import DTYPES
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
 

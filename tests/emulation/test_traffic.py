@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from emulation.build import ROOT, build, missing
-from emulation.emulated import EmulatedKernels
+from emulation.emulated import EmulatedKernels, Traffic
 from kernel_cases import in_layout, make_map
 
 from wwae.ops._library import OPERATIONS
@@ -37,9 +37,21 @@ CALLS: dict[str, Call] = {
     "fixed_unpool2d": lambda k, window, x, v, *_: k.fixed_unpool2d(v, window[1], (1, 1), x.shape[2:]),
     "max_unpool2d": lambda k, _, x, v, o, i: k.max_unpool2d(v, i, x.shape[2:]),
     "max_gather2d": lambda k, _, x, v, o, i: k.max_gather2d(x, i),
+    "bias_relu_pool2d": lambda k, window, x, *_: k.bias_relu_pool2d(x, torch.ones(CHANNELS), *window, False),
+    "bias_relu_pool2d_backward": lambda k, window, x, v, o, _: k.bias_relu_pool2d_backward(v, v.clone(), o, *window, x.shape[2:]),
+    "batch_norm_relu_pool2d": lambda k, window, x, *_: k.batch_norm_relu_pool2d(
+        x, torch.ones(CHANNELS), torch.ones(CHANNELS), None, None, 1e-5, *window, False
+    ),
+    # Every window is open, so that its pixel is read.
+    "batch_norm_relu_pool2d_backward": lambda k, window, x, v, o, _: k.batch_norm_relu_pool2d_backward(
+        v.abs() + 1, v.abs() + 1, o, x, *(torch.ones(CHANNELS) for _ in range(3)), True, 1e-5, *window
+    ),
 }
 # Which sectors these touch depends on the indices: nearly all where each window has one of four pixels.
-SCATTERED = {"max_unpool2d", "max_gather2d"}
+SCATTERED = {"max_unpool2d", "max_gather2d", "batch_norm_relu_pool2d_backward"}
+# A strip's first element is read by every thread that adds to the strip.
+TWICE = {"batch_norm_relu_pool2d"}
+CHANNELS = 32
 
 
 def promised(stem: str) -> float:
@@ -65,6 +77,11 @@ def run(counted: Path, stem: str, window: tuple, shape: tuple[int, ...], channel
     return kernels, x.numel()
 
 
+def of_maps(kernels: EmulatedKernels) -> list[Traffic]:
+    """Without what is one number a channel, which stays in the cache."""
+    return [tensor for tensor in kernels.traffic if tensor.size > CHANNELS * torch.float64.itemsize]
+
+
 def test_every_operation_is_here():
     assert set(CALLS) == set(OPERATIONS)
 
@@ -72,22 +89,24 @@ def test_every_operation_is_here():
 @operations
 @layouts
 def test_two_by_two_moves_what_the_header_says(counted: Path, stem: str, channels_last: bool):
-    kernels, elements = run(counted, stem, TWO_BY_TWO, (2, 32, 16, 64), channels_last)
-    moved = sum(tensor.moved for tensor in kernels.traffic) / elements
+    kernels, elements = run(counted, stem, TWO_BY_TWO, (2, CHANNELS, 16, 64), channels_last)
+    moved = sum(tensor.moved for tensor in of_maps(kernels)) / elements
     assert moved <= promised(stem)
     assert moved >= promised(stem) * (0.9 if stem in SCATTERED else 1)
     # And no byte is asked for twice.
-    assert sum(tensor.requested for tensor in kernels.traffic) / elements <= promised(stem)
+    requested = sum(tensor.requested for tensor in of_maps(kernels)) / elements
+    assert requested <= promised(stem) * (1.1 if stem in TWICE else 1)
 
 
 @operations
 @layouts
 def test_overlapping_windows_ask_once_for_each_pair_of_window_and_pixel(counted: Path, stem: str, channels_last: bool):
     """3 x 3 / 2: a pixel lies in at most four windows, and a window's nine pixels may each ask for its value."""
-    kernels, elements = run(counted, stem, THREE_BY_THREE, (2, 32, 17, 33), channels_last)
+    kernels, elements = run(counted, stem, THREE_BY_THREE, (2, CHANNELS, 17, 33), channels_last)
     assert kernels.traffic
-    for tensor in kernels.traffic:
-        most = 4 if tensor.size == elements * torch.bfloat16.itemsize else 9
+    for tensor in of_maps(kernels):
+        # A gradient reads its windows once more, for the sums.
+        most = 4 if tensor.size == elements * torch.bfloat16.itemsize else 9 + stem.endswith("_backward")
         assert tensor.loads_requested <= most * tensor.size
         assert tensor.stores_requested in (0, tensor.size) or stem in SCATTERED
         assert tensor.moved > 0

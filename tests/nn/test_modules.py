@@ -19,7 +19,15 @@ POOLS = [
     (((3, 2),), {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "return_indices": True}),
 ]
 UNPOOLS = [((2,), {}), (((3, 2), (2, 1)), {"padding": (1, 0)})]
-MODULES = ["fixed_unpool2d", "max_pool2d", "max_unpool2d", "replace_pooling", "switch_pool2d", "switch_unpool2d"]
+MODULES = [
+    "batch_norm_relu_pool2d",
+    "fixed_unpool2d",
+    "max_pool2d",
+    "max_unpool2d",
+    "replace_pooling",
+    "switch_pool2d",
+    "switch_unpool2d",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

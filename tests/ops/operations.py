@@ -17,6 +17,13 @@ from wwae.ops.switch_gather2d import SwitchGather2d
 OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
 GEOMETRY = ((3, 3), (2, 2), (1, 1), (1, 1))
 
+# ReLU stops some of the staircase of every channel, and none of it stands near 0.
+BIAS = torch.tensor([-3.03, -12.07, -9.51], dtype=torch.float64)
+
+
+# A fused backward has no derivative of its own: where one is wanted, it is composed of operations that have one.
+DIFFERENTIABLE = {name for name in ops._library.OPERATIONS if not name.endswith("_backward")}
+
 
 class Operation(NamedTuple):
     """An operation as a function of one tensor; one with several differentiable tensors has an entry for each.
@@ -73,6 +80,20 @@ def _operations() -> dict[str, Operation]:
             wwae.max_pool2d.default,
             lambda x: (x, *GEOMETRY, False),
             lambda x: ops.max_pool2d(x, **OVERLAPPING, return_indices=True)[0],
+        ),
+        "bias_relu_pool2d": Operation(
+            lambda x: ops.bias_relu_pool2d(x, BIAS.to(x), **OVERLAPPING)[0],
+            x,
+            wwae.bias_relu_pool2d.default,
+            lambda x: (x, BIAS.to(x), *GEOMETRY, False),
+            lambda x: ops.bias_relu_pool2d(x, x[0, :, 0, 0] - 3, **OVERLAPPING)[0],
+        ),
+        "batch_norm_relu_pool2d": Operation(
+            lambda x: ops.batch_norm_relu_pool2d(x, None, None, None, BIAS.to(x) / 20, True, 0.1, 1e-3, **OVERLAPPING)[0],
+            x,
+            wwae.batch_norm_relu_pool2d.default,
+            lambda x: (x, BIAS.to(x), BIAS.to(x), None, None, 1e-3, *GEOMETRY, False),
+            lambda x: ops.batch_norm_relu_pool2d(x, None, None, None, None, True, 0.1, 1e-3, **OVERLAPPING)[0],
         ),
         "fixed_unpool2d": Operation(
             lambda v: ops.fixed_unpool2d(v, 2, output_size=(7, 9)),

@@ -1,10 +1,11 @@
 """The kernels equal the reference for any geometry."""
 
 import pytest
+from checks import CHECKS
 from geometries import any_case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_cases import CHECKS, DTYPES
+from kernel_cases import DTYPES
 
 from wwae.ops._library import OPERATIONS
 

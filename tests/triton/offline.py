@@ -62,7 +62,7 @@ def compile_launch(launch: Launch, capability: int) -> dict[str, Any]:
     parameters = {parameter.name: parameter for parameter in launch.kernel.params}
     for position, (name, value) in enumerate(launch.arguments.items()):
         divisible = False
-        if parameters[name].is_constexpr or (isinstance(value, int) and value == 1):
+        if parameters[name].is_constexpr or value is None or (isinstance(value, int) and value == 1):
             signature[name] = "constexpr"
             constants[(position,)] = value
         elif isinstance(value, torch.Tensor):

@@ -41,6 +41,8 @@ def every_launch(geometry: tuple, dtype: torch.dtype, channels_last: bool, overl
     pooled = on_meta((*shape[:2], *pooled_size), dtype, channels_last)
     offsets = on_meta(pooled.shape, torch.uint8, channels_last)
     indices = on_meta(pooled.shape, torch.int64, channels_last)
+    number = torch.empty(shape[1], dtype=torch.float64 if dtype == torch.float64 else torch.float32, device="meta")
+    batch_norm = (pooled, pooled, offsets, x, number, number, number)
     calls = (
         (triton_kernels.switch_pool2d_triton, x, *window, False),
         (triton_kernels.switch_unpool2d_triton, pooled, offsets, *window, shape[2:], overlap),
@@ -49,6 +51,10 @@ def every_launch(geometry: tuple, dtype: torch.dtype, channels_last: bool, overl
         (triton_kernels.max_pool2d_triton, x, *window, False),
         (triton_kernels.max_unpool2d_triton, pooled, indices, shape[2:]),
         (triton_kernels.max_gather2d_triton, x, indices),
+        (triton_kernels.bias_relu_pool2d_triton, x, number, *window, False),
+        (triton_kernels.bias_relu_pool2d_backward_triton, pooled, pooled, offsets, *window, shape[2:]),
+        (triton_kernels.batch_norm_relu_pool2d_triton, x, number, number, None, None, 1e-5, *window, False),
+        (triton_kernels.batch_norm_relu_pool2d_backward_triton, *batch_norm, True, 1e-5, *window),
     )
     return [launch for function, *arguments in calls for launch in launches(function, *arguments)]
 
@@ -68,8 +74,8 @@ def every_launch(geometry: tuple, dtype: torch.dtype, channels_last: bool, overl
 )
 def test_compiles_without_spills(capability: int, geometry: tuple, dtype: torch.dtype, channels_last: bool, overlap: str):
     compiled = every_launch(geometry, dtype, channels_last, overlap)
-    # Seven operations, of which the two that follow indices make two launches.
-    assert len(compiled) == 9
+    # Eleven operations, of which the two that follow indices, the two gradients and batch norm make two launches.
+    assert len(compiled) == 16
     for launch in compiled:
         used = resources(compile_launch(launch, capability)["ptx"], capability)
         assert used.spilled_bytes == 0, (launch.kernel.__name__, used)

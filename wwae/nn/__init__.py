@@ -1,5 +1,6 @@
 """Modules of the pooling operations: PyTorch's ``MaxPool2d`` and ``MaxUnpool2d``, and those that hand on compact switches."""
 
+from wwae.nn.batch_norm_relu_pool2d import BatchNormReLUPool2d
 from wwae.nn.fixed_unpool2d import FixedUnpool2d
 from wwae.nn.max_pool2d import MaxPool2d
 from wwae.nn.max_unpool2d import MaxUnpool2d
@@ -8,6 +9,7 @@ from wwae.nn.switch_pool2d import SwitchPool2d
 from wwae.nn.switch_unpool2d import SwitchUnpool2d
 
 __all__ = [
+    "BatchNormReLUPool2d",
     "FixedUnpool2d",
     "MaxPool2d",
     "MaxUnpool2d",

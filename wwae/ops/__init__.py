@@ -1,5 +1,7 @@
 """Switch pooling and unpooling as PyTorch operations ``wwae::<operation>``, and the functions a program calls."""
 
+from wwae.ops.batch_norm_relu_pool2d import batch_norm_relu_pool2d
+from wwae.ops.bias_relu_pool2d import bias_relu_pool2d
 from wwae.ops.fixed_unpool2d import fixed_unpool2d
 from wwae.ops.max_pool2d import max_pool2d
 from wwae.ops.max_unpool2d import max_unpool2d
@@ -11,4 +13,13 @@ from wwae.ops.switches import Switches
 # isort: split
 from wwae.ops import backends as _backends  # noqa: F401  (loads the libraries, which need the schemas)
 
-__all__ = ["Switches", "fixed_unpool2d", "max_pool2d", "max_unpool2d", "switch_pool2d", "switch_unpool2d"]
+__all__ = [
+    "Switches",
+    "batch_norm_relu_pool2d",
+    "bias_relu_pool2d",
+    "fixed_unpool2d",
+    "max_pool2d",
+    "max_unpool2d",
+    "switch_pool2d",
+    "switch_unpool2d",
+]

@@ -32,7 +32,8 @@ def define(schema: str, fake: Callable[..., Any]) -> torch._ops.OpOverload:
 class Differentiable(torch.autograd.Function):
     """An operation with its derivatives: a subclass gives ``setup_context``, ``backward`` and ``jvp``.
 
-    ``tensors`` is the number of leading arguments that are tensors with a batch dimension; the others are constants.
+    ``tensors`` is the number of leading arguments that are tensors; the others are constants. Where some of them have no batch
+    dimension, the subclass gives its own ``vmap``.
     """
 
     operation: ClassVar[torch._ops.OpOverload]
@@ -41,7 +42,8 @@ class Differentiable(torch.autograd.Function):
 
     def __init_subclass__(cls) -> None:
         setattr(cls, "forward", staticmethod(_below_autograd(cls.operation)))  # noqa: B010  (mypy takes an assignment for a mistake)
-        setattr(cls, "vmap", staticmethod(lambda info, dims, *arguments: _fold_batch(cls, info, dims, arguments)))  # noqa: B010
+        if "vmap" not in vars(cls):
+            setattr(cls, "vmap", staticmethod(lambda info, dims, *arguments: _fold_batch(cls, info, dims, arguments)))  # noqa: B010
         cls.run = staticmethod(_runner(cls, cls.operation, cls.tensors))
         torch.library.register_autograd(cls.operation, cls.backward, setup_context=cls.setup_context, lib=LIBRARY)
 

@@ -1,5 +1,6 @@
 """Every Triton kernel, run by the interpreter, equals the reference bit for bit."""
 
+import fused_cases
 import kernel_cases
 import pytest
 import torch
@@ -48,3 +49,18 @@ def test_switches_add(stem: str, case: Case, dtype: torch.dtype, channels_last: 
     check = getattr(kernel_cases, f"check_{stem}")
     for corrupt in (False, True):
         check(getattr(triton_kernels, f"{stem}_triton"), case, dtype, channels_last, overlap, corrupt)
+
+
+@pytest.mark.parametrize("stem", ["bias_relu_pool2d", "bias_relu_pool2d_backward", "batch_norm_relu_pool2d"])
+@every_case
+def test_fused_equals_reference(stem: str, case: Case, dtype: torch.dtype, channels_last: bool):
+    check = getattr(fused_cases, f"check_{stem}")
+    check(getattr(triton_kernels, f"{stem}_triton"), case, dtype, channels_last)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@every_case
+def test_batch_norm_backward(case: Case, dtype: torch.dtype, channels_last: bool, training: bool):
+    for corrupt in (False, True):
+        backend = triton_kernels.batch_norm_relu_pool2d_backward_triton
+        fused_cases.check_batch_norm_relu_pool2d_backward(backend, case, dtype, channels_last, training, corrupt)

@@ -1,0 +1,192 @@
+// batch_norm_relu_pool2d_backward: the gradients of the map (N, C, H, W), weight and bias (C), from those of the pooled
+// values (N, C, OH, OW).
+//
+// First the two sums over the windows, with x read at the switches; then relu_pool_backward.h writes the map. Of a
+// pixel that collects the sum G it makes
+//
+//   G * scale                                       scale = weight / deviation
+//   G * scale + ((x - mean) * slope + shift)        in training: slope = -scale * sum(g (x - mean)) / (deviation^2
+//   NHW),
+//                                                                shift = -scale * sum(g) / NHW
+//
+// Bytes moved per pixel, s = element size, o = offset size, A = pixels per window: for the sums read (2 s + o) / A and
+// a cache line of x a window; for the map write s, read s and (2 s + o) / A.
+#include <cmath>
+
+#include "common/parameters.h"
+#include "common/relu_pool.h"
+#include "cpu/channel_sums.h"
+#include "cpu/relu_pool_backward.h"
+
+namespace wwae {
+namespace {
+
+template <typename scalar_t>
+struct Coefficients {
+  using sum_t = accumulate_t<scalar_t>;
+
+  std::vector<sum_t> scale;
+  std::vector<sum_t> slope;
+  std::vector<sum_t> shift;
+};
+
+template <typename scalar_t, bool training>
+struct Normalised {
+  using sum_t = accumulate_t<scalar_t>;
+
+  const element_t<scalar_t>* x;  // as the map
+  const sum_t* mean;  // (C)
+  const Coefficients<scalar_t>& coefficients;
+
+  template <int N, typename Sums>
+  Sums channel(int64_t c, int64_t at, const Sums& sums) const {
+    const auto all = [&](sum_t value) { return Sums::splat(value); };
+    return gradient(at, sums, all(coefficients.scale[c]), all(coefficients.slope[c]), all(coefficients.shift[c]),
+                    all(mean[c]));
+  }
+
+  template <int N, typename Sums>
+  Sums channels(int64_t c, int64_t at, const Sums& sums) const {
+    const auto from = [&](const sum_t* values) { return Sums::load_from(values + c); };
+    return gradient(at, sums, from(coefficients.scale.data()), from(coefficients.slope.data()),
+                    from(coefficients.shift.data()), from(mean));
+  }
+
+ private:
+  template <typename Sums>
+  Sums gradient(int64_t at, Sums sums, const Sums& scale, const Sums& slope, const Sums& shift,
+                const Sums& centre) const {
+    for (int p = 0; p < Sums::kParts; ++p) sums.part[p] *= scale.part[p];
+    if constexpr (training) {
+      const Sums map = Sums::widened(x + at);
+      for (int p = 0; p < Sums::kParts; ++p) {
+        sums.part[p] += (map.part[p] - centre.part[p]) * slope.part[p] + shift.part[p];
+      }
+    }
+    return sums;
+  }
+};
+
+// What the windows of a channel add up to: the gradients that pass, and those times the distance of x from the mean.
+template <typename scalar_t, typename offset_t>
+struct WindowSums {
+  using element = element_t<scalar_t>;
+
+  const Geometry& g;
+  int64_t channels;
+  const element* grad;  // (N, C, OH, OW), as are values and offsets
+  const element* values;
+  const offset_t* offsets;
+  const element* x;  // (N, C, H, W)
+  const accumulate_t<scalar_t>* mean;
+
+  std::vector<double> run(const Sizes& size, MemoryFormat layout) const {
+    const int64_t windows = g.h.output * g.w.output;
+    const int64_t pixels = g.h.input * g.w.input;
+    const bool contiguous = layout == MemoryFormat::Contiguous;
+    const TapTable taps(g, g.w.input, 1);
+    if (contiguous) {
+      return sum_planes(size[0], channels, 2, windows, [&](int64_t p, double* sums) {
+        sums[0] = sums[1] = 0;
+        for (int64_t oh = 0; oh < g.h.output; ++oh) {
+          for (int64_t ow = 0; ow < g.w.output; ++ow) {
+            add(taps, oh, ow, p * windows + oh * g.w.output + ow, x + p * pixels, 1, mean[p % channels], sums[0],
+                sums[1]);
+          }
+        }
+      });
+    }
+    const int64_t row_size = g.w.output * channels;
+    return sum_rows(size[0] * g.h.output, channels, 2, row_size, [&](int64_t row, double* sums) {
+      const element* image = x + row / g.h.output * pixels * channels;
+      for (int64_t ow = 0; ow < g.w.output; ++ow) {
+        for (int64_t c = 0; c < channels; ++c) {
+          add(taps, row % g.h.output, ow, row * row_size + ow * channels + c, image + c, channels, mean[c], sums[c],
+              sums[channels + c]);
+        }
+      }
+    });
+  }
+
+ private:
+  // Adds window (oh, ow), which stands at `at`; `plane` is read in steps of `step`.
+  void add(const TapTable& taps, int64_t oh, int64_t ow, int64_t at, const element* plane, int64_t step, double centre,
+           double& passed, double& moment) const {
+    if (!passes<scalar_t>(values[at])) return;
+    const double gradient = widen<scalar_t>(grad[at]);
+    passed += gradient;
+    if (gradient == 0 || !taps.contains(offsets[at])) return;
+    const Tap& tap = taps[offsets[at]];
+    const int64_t h = g.h.start(oh) + tap.row;
+    const int64_t w = g.w.start(ow) + tap.column;
+    if (!g.h.contains(h) || !g.w.contains(w)) return;
+    moment += gradient * (widen<scalar_t>(plane[(h * g.w.input + w) * step]) - centre);
+  }
+};
+
+std::tuple<Tensor, Tensor, Tensor> batch_norm_relu_pool2d_backward_cpu(const Tensor& grad, const Tensor& values,
+                                                                       const Tensor& offsets, const Tensor& x,
+                                                                       const Tensor& mean, const Tensor& variance,
+                                                                       const Tensor& weight, bool training, double eps,
+                                                                       const Pair& kernel_size, const Pair& stride,
+                                                                       const Pair& padding, const Pair& dilation) {
+  constexpr const char* op = "batch_norm_relu_pool2d_backward";
+  check_batch_norm_backward(op, grad, x, mean, variance, weight);
+  const Geometry g = check_relu_pool_backward(op, grad, values, offsets, kernel_size, stride, padding, dilation,
+                                              {x.size(2), x.size(3)});
+  const MemoryFormat layout = memory_format_of(grad);
+  const int64_t channels = x.size(1);
+  const ScalarType wide = accumulation_dtype(x.scalar_type());
+  Tensor map = allocate(sizes_of(x), x.scalar_type(), layout, grad);
+  Tensor grad_weight = allocate_parameter(channels, wide, grad);
+  Tensor grad_bias = allocate_parameter(channels, wide, grad);
+  const Tensor inputs[] = {with_layout(grad, layout), with_layout(values, layout), with_layout(offsets, layout),
+                           with_layout(x, layout)};
+  const Tensor parameters[] = {parameter_as(mean, wide), parameter_as(variance, wide), parameter_as(weight, wide)};
+  dispatch_floating(op, grad, [&](auto scalar) {
+    using scalar_t = typename decltype(scalar)::type;
+    using sum_t = accumulate_t<scalar_t>;
+    const auto* gradient = elements<scalar_t>(inputs[0]);
+    const auto* value = elements<scalar_t>(inputs[1]);
+    const auto* pixel = elements<scalar_t>(inputs[3]);
+    const auto numbers = [&](int i) { return static_cast<const sum_t*>(parameters[i].const_data_ptr()); };
+    dispatch_offset(op, offsets.scalar_type(), [&](auto offset) {
+      using offset_t = typename decltype(offset)::type;
+      const auto* where = static_cast<const offset_t*>(inputs[2].const_data_ptr());
+      const WindowSums<scalar_t, offset_t> windows{g, channels, gradient, value, where, pixel, numbers(0)};
+      const std::vector<double> sums = windows.run(sizes_of(grad), layout);
+      Coefficients<scalar_t> coefficients;
+      const double count = static_cast<double>(x.size(0) * x.size(2) * x.size(3));
+      for (int64_t c = 0; c < channels; ++c) {
+        const double passed = sums[c];
+        const double moment = sums[channels + c];
+        const double deviation = std::sqrt(static_cast<double>(numbers(1)[c]) + eps);
+        const double scale = numbers(2)[c] / deviation;
+        coefficients.scale.push_back(static_cast<sum_t>(scale));
+        coefficients.slope.push_back(static_cast<sum_t>(-scale * moment / (deviation * deviation * count)));
+        coefficients.shift.push_back(static_cast<sum_t>(-scale * passed / count));
+        static_cast<sum_t*>(grad_weight.mutable_data_ptr())[c] = static_cast<sum_t>(moment / deviation);
+        static_cast<sum_t*>(grad_bias.mutable_data_ptr())[c] = static_cast<sum_t>(passed);
+      }
+      if (map.numel() == 0) return;
+      const auto write = [&](auto finish) {
+        const ReLUPoolBackward<scalar_t, offset_t, decltype(finish)> backward{
+            g, x.size(0), channels, gradient, value, where, mutable_elements<scalar_t>(map), finish};
+        layout == MemoryFormat::Contiguous ? backward.contiguous() : backward.channels_last();
+      };
+      if (training) {
+        write(Normalised<scalar_t, true>{pixel, numbers(0), coefficients});
+      } else {
+        write(Normalised<scalar_t, false>{pixel, numbers(0), coefficients});
+      }
+    });
+  });
+  return {map, grad_weight, grad_bias};
+}
+
+STABLE_TORCH_LIBRARY_IMPL(wwae, CPU, m) {
+  m.impl("batch_norm_relu_pool2d_backward", TORCH_BOX(&batch_norm_relu_pool2d_backward_cpu));
+}
+
+}  // namespace
+}  // namespace wwae

@@ -1,0 +1,189 @@
+// The kernel of every hard pooling: max pooling that writes values, offsets and, if asked, int64 indices in one pass,
+// and puts each tap through an activation (activation.h) before it compares it.
+//
+// Contiguous, work item = one row of windows of one plane, vector lanes = windows (pool_plane.h). Channels-last, work
+// item = a row of windows of one image, vector lanes = channels, tap after tap (below).
+//
+// Bytes moved per window, s = element size, o = offset size: read KH * KW * s when windows do not overlap, write s + o,
+// and 8 more with indices, which are made from the offsets while those are still in the cache.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "common/dtype.h"
+#include "cpu/activation.h"
+#include "cpu/lanes.h"
+#include "cpu/pool_plane.h"
+#include "cpu/tap_table.h"
+#include "cpu/tasks.h"
+
+namespace wwae {
+
+// All channels of one window of a channels-last image (H, W, C); `rows` and `columns` are its real taps.
+template <typename scalar_t, typename offset_t, typename Activation>
+void pool_pixel(const Geometry& g, const Activation& activation, const element_t<scalar_t>* image, int64_t channels,
+                int64_t oh, int64_t ow, Range<int64_t> rows, Range<int64_t> columns, element_t<scalar_t>* values,
+                offset_t* offsets) {
+  using E = Element<scalar_t>;
+  using element = typename E::type;
+  using lane_t = offset_lane_t<element, offset_t>;
+  if (rows.begin >= rows.end || columns.begin >= columns.end) {
+    std::fill_n(values, channels, E::kLowest);
+    std::fill_n(offsets, channels, offset_t{0});
+    return;
+  }
+  const int64_t row_step = g.h.dilation * g.w.input * channels;
+  const int64_t column_step = g.w.dilation * channels;
+  const int64_t first_tap = rows.begin * g.w.kernel + columns.begin;
+  const element* first =
+      image + (g.h.position(oh, rows.begin) * g.w.input + g.w.position(ow, columns.begin)) * channels;
+  // Several vectors at a time, so that a tap reads whole neighbouring cache lines.
+  for_offset_chunks<element, offset_t, 4>(channels, [&](auto width, int64_t i) {
+    constexpr int U = vectors_in<element>(width);
+    constexpr int N = width / U;
+    Vector<element, N> best[U];
+    Vector<key_t<element>, N> best_key[U];
+    Vector<lane_t, N> offset[U];
+    for (int u = 0; u < U; ++u) {
+      best[u] = activation.template channels<N>(i + u * N)(load<N>(first + i + u * N));
+      best_key[u] = E::key(best[u]);
+      offset[u] = broadcast<N>(static_cast<lane_t>(first_tap));
+    }
+    for (int64_t r = 0; r < rows.end - rows.begin; ++r) {
+      const element* x = first + r * row_step + i;
+      const int64_t tap = first_tap + r * g.w.kernel;
+      for (int64_t c = r == 0 ? 1 : 0; c < columns.end - columns.begin; ++c) {
+#pragma GCC unroll 4
+        for (int u = 0; u < U; ++u) {
+          const element* source = x + c * column_step + u * N;
+          const Vector<element, N> value = activation.template channels<N>(i + u * N)(load<N>(source));
+          prefetch_ahead(source);
+          const Vector<key_t<element>, N> key = E::key(value);
+          const auto better = E::beats(key, best_key[u]);
+          best[u] = better ? value : best[u];
+          best_key[u] = better ? key : best_key[u];
+          offset[u] = better ? broadcast<N>(static_cast<lane_t>(tap + c)) : offset[u];
+        }
+      }
+    }
+    for (int u = 0; u < U; ++u) {
+      store<N>(values + i + u * N, best[u]);
+      store<N>(offsets + i + u * N, convert<offset_t, lane_t, N>(offset[u]));
+    }
+  });
+}
+
+inline std::vector<Range<int64_t>> real_taps(const Axis& axis) {
+  std::vector<Range<int64_t>> taps(axis.output);
+  for (int64_t window = 0; window < axis.output; ++window) taps[window] = axis.taps(window);
+  return taps;
+}
+
+// Turns finished offsets into indices h * W + w. A window without a real tap has PyTorch's index: its first tap, moved
+// by the dilation until neither coordinate is negative.
+template <typename offset_t>
+class IndexWriter {
+ public:
+  IndexWriter(const Geometry& geometry, MemoryFormat layout, const Tensor& offsets, const Tensor* indices)
+      : g_(geometry),
+        row_of_windows_(layout == MemoryFormat::Contiguous),
+        taps_(geometry, geometry.w.input, 1),
+        offsets_(static_cast<const offset_t*>(offsets.const_data_ptr())),
+        indices_(indices == nullptr ? nullptr : static_cast<int64_t*>(indices->mutable_data_ptr())) {}
+
+  // The `count` outputs from flat position `first`, in memory order: a row of windows from (oh, 0) of a contiguous
+  // plane, or all channels of the window (oh, ow).
+  void write(int64_t oh, int64_t ow, int64_t first, int64_t count) const {
+    if (indices_ == nullptr) return;
+    const int64_t step = row_of_windows_ ? g_.w.stride : 0;  // columns from one output to the next
+    const int64_t start = g_.h.start(oh) * g_.w.input + g_.w.start(ow);
+    for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + taps_.step(offsets_[first + i]);
+    if (!may_be_windowless_) return;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t window = row_of_windows_ ? ow + i : ow;
+      if (windowless(g_.h, oh) || windowless(g_.w, window)) {
+        indices_[first + i] = first_tap(g_.h, oh) * g_.w.input + first_tap(g_.w, window);
+      }
+    }
+  }
+
+ private:
+  static bool windowless(const Axis& axis, int64_t window) {
+    const Range<int64_t> taps = axis.taps(window);
+    return taps.begin >= taps.end;
+  }
+
+  static int64_t first_tap(const Axis& axis, int64_t window) {
+    const int64_t start = axis.start(window);
+    return start < 0 ? start + ceil_divide(-start, axis.dilation) * axis.dilation : start;
+  }
+
+  Geometry g_;
+  bool row_of_windows_;
+  // Only a step from the padding over the whole input misses it.
+  bool may_be_windowless_ = g_.h.dilation > 1 || g_.w.dilation > 1;
+  TapTable taps_;
+  const offset_t* offsets_;
+  int64_t* indices_;
+};
+
+template <typename scalar_t, typename offset_t, typename Activation>
+void pool_as(const Geometry& g, const Activation& activation, const Tensor& x, MemoryFormat layout,
+             const Tensor& values, const Tensor& offsets, const Tensor* indices) {
+  const int64_t batch = x.size(0);
+  const int64_t channels = x.size(1);
+  const auto* input = elements<scalar_t>(x);
+  auto* value = mutable_elements<scalar_t>(values);
+  auto* offset = static_cast<offset_t*>(offsets.mutable_data_ptr());
+  const int64_t map = g.h.input * g.w.input;
+  const IndexWriter<offset_t> writer(g, layout, offsets, indices);
+
+  const std::vector<Range<int64_t>> rows = real_taps(g.h);
+  const std::vector<Range<int64_t>> columns = real_taps(g.w);
+  if (layout == MemoryFormat::Contiguous) {
+    const int64_t planes = batch * channels;
+    parallel_for(0, planes * g.h.output, grain_size(g.h.kernel * g.w.input), [&](int64_t begin, int64_t end) {
+      PlanePool<scalar_t, offset_t, Activation> plane(g, columns, activation);
+      for_each_item(begin, end, g.h.output, [&](int64_t p, int64_t oh) {
+        const int64_t first = (p * g.h.output + oh) * g.w.output;
+        plane.row(input + p * map, p % channels, rows[oh], oh, value + first, offset + first);
+        writer.write(oh, 0, first, g.w.output);
+      });
+    });
+    return;
+  }
+  const int64_t row_size = g.w.output * channels;
+  parallel_for(0, batch * g.h.output, grain_size(g.taps() * row_size), [&](int64_t begin, int64_t end) {
+    for_each_item(begin, end, g.h.output, [&](int64_t n, int64_t oh) {
+      for (int64_t ow = 0; ow < g.w.output; ++ow) {
+        const int64_t first = (n * g.h.output + oh) * row_size + ow * channels;
+        pool_pixel<scalar_t, offset_t>(g, activation, input + n * map * channels, channels, oh, ow, rows[oh],
+                                       columns[ow], value + first, offset + first);
+        writer.write(oh, ow, first, channels);
+      }
+    });
+  });
+}
+
+// Pools x (N, C, H, W) into values, offsets and, unless null, indices: (N, C, OH, OW), allocated in the layout of x.
+// `make_activation(TypeTag<scalar_t>)` gives what the taps go through.
+//
+// Per window: the first maximum in raster order and its offset r * KW + c; the last NaN where there is one; -inf and
+// the first real tap for a window of -inf; -inf and 0 for a window without a real tap.
+template <typename MakeActivation>
+void pool(const char* op, const Geometry& g, const Tensor& x, const Tensor& values, const Tensor& offsets,
+          const Tensor* indices, const MakeActivation& make_activation) {
+  if (x.numel() == 0) return;
+  const MemoryFormat layout = memory_format_of(x);
+  dispatch_floating(op, x, [&](auto scalar) {
+    const auto activation = make_activation(scalar);
+    dispatch_offset(op, offsets.scalar_type(), [&](auto offset) {
+      using scalar_t = typename decltype(scalar)::type;
+      using offset_t = typename decltype(offset)::type;
+      pool_as<scalar_t, offset_t>(g, activation, with_layout(x, layout), layout, values, offsets, indices);
+    });
+  });
+}
+
+}  // namespace wwae
