@@ -2,6 +2,7 @@
 
 from wwae.nn.batch_norm_relu_pool2d import BatchNormReLUPool2d
 from wwae.nn.fixed_unpool2d import FixedUnpool2d
+from wwae.nn.fused_sequential import FusedSequential
 from wwae.nn.max_pool2d import MaxPool2d
 from wwae.nn.max_unpool2d import MaxUnpool2d
 from wwae.nn.replace_pooling import PoolingReport, Replacement, replace_pooling
@@ -11,6 +12,7 @@ from wwae.nn.switch_unpool2d import SwitchUnpool2d
 __all__ = [
     "BatchNormReLUPool2d",
     "FixedUnpool2d",
+    "FusedSequential",
     "MaxPool2d",
     "MaxUnpool2d",
     "PoolingReport",
