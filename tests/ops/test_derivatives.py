@@ -1,102 +1,16 @@
 """Derivatives of every operation: numerical checks to second order in both modes, opcheck, and torch.func."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import pytest
 import torch
 from ops.grid import distinct
+from ops.operations import DIFFERENTIABLE, OPERATIONS, OVERLAPPING, every_operation
 from torch.autograd import forward_ad
 
 from wwae import ops
-from wwae.ops.max_gather2d import MaxGather2d
-from wwae.ops.switch_gather2d import SwitchGather2d
-
-OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
-
-
-# ReLU stops some of the staircase of every channel, and none of it stands near 0.
-BIAS = torch.tensor([-3.03, -12.07, -9.51], dtype=torch.float64)
-
-
-class Operation(NamedTuple):
-    """``function`` of one float64 tensor, ``example`` for it, and a direct call of the operation for opcheck."""
-
-    function: Callable
-    example: torch.Tensor
-    overload: torch._ops.OpOverload
-    arguments: Callable
-
-
-def _operations() -> dict[str, Operation]:
-    wwae = torch.ops.wwae
-    x = distinct(2, 3, 6, 7)
-    geometry = ((3, 3), (2, 2), (1, 1), (1, 1))
-    values, switches = ops.switch_pool2d(x, **OVERLAPPING)
-    _, indices = ops.max_pool2d(x, **OVERLAPPING, return_indices=True)
-    table = {
-        "switch_pool2d": Operation(
-            lambda x: ops.switch_pool2d(x, **OVERLAPPING)[0],
-            x,
-            wwae.switch_pool2d.default,
-            lambda x: (x, *geometry, False),
-        ),
-        "bias_relu_pool2d": Operation(
-            lambda x: ops.bias_relu_pool2d(x, BIAS.to(x.dtype), **OVERLAPPING)[0],
-            x,
-            wwae.bias_relu_pool2d.default,
-            lambda x: (x, BIAS.to(x.dtype), *geometry, False),
-        ),
-        "batch_norm_relu_pool2d": Operation(
-            lambda x: ops.batch_norm_relu_pool2d(x, None, None, None, BIAS.to(x.dtype) / 20, True, 0.1, 1e-3, **OVERLAPPING)[0],
-            x,
-            wwae.batch_norm_relu_pool2d.default,
-            lambda x: (x, BIAS.to(x.dtype), BIAS.to(x.dtype), None, None, 1e-3, *geometry, False),
-        ),
-        "max_pool2d": Operation(
-            lambda x: ops.max_pool2d(x, **OVERLAPPING, return_indices=True)[0],
-            x,
-            wwae.max_pool2d.default,
-            lambda x: (x, *geometry, False),
-        ),
-        "fixed_unpool2d": Operation(
-            lambda v: ops.fixed_unpool2d(v, 2, output_size=(7, 9)),
-            values,
-            wwae.fixed_unpool2d.default,
-            lambda v: (v, (2, 2), (1, 1), (7, 9)),
-        ),
-        "max_unpool2d": Operation(
-            lambda v: ops.max_unpool2d(v, indices, **OVERLAPPING, output_size=(6, 7)),
-            values,
-            wwae.max_unpool2d.default,
-            lambda v: (v, indices, (6, 7)),
-        ),
-        "max_gather2d": Operation(lambda x: MaxGather2d.run(x, indices), x, wwae.max_gather2d.default, lambda x: (x, indices)),
-    }
-    for overlap in ("last", "sum", "mean"):
-        table[f"switch_unpool2d-{overlap}"] = Operation(
-            lambda v, overlap=overlap: ops.switch_unpool2d(v, switches, overlap=overlap),
-            values,
-            wwae.switch_unpool2d.default,
-            lambda v, overlap=overlap: (v, switches.offsets, *geometry, (6, 7), overlap),
-        )
-        table[f"switch_gather2d-{overlap}"] = Operation(
-            lambda x, overlap=overlap: SwitchGather2d.run(x, switches.offsets, *geometry, overlap),
-            x,
-            wwae.switch_gather2d.default,
-            lambda x, overlap=overlap: (x, switches.offsets, *geometry, overlap),
-        )
-    return table
-
-
-OPERATIONS = _operations()
-every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 
 
 def test_every_operation_is_here():
-    """A fused backward has no derivative of its own: where one is wanted, it is composed of operations that have."""
-    differentiable = {name for name in ops._library.OPERATIONS if not name.endswith("_backward")}
-    assert {name.partition("-")[0] for name in OPERATIONS} == differentiable
+    assert {name.partition("-")[0] for name in OPERATIONS} == DIFFERENTIABLE
 
 
 @every_operation

@@ -55,8 +55,8 @@ def _fake(
     shape, layout = (*x.shape[:2], *windows), memory_format(x)
     values = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
     offsets = torch.empty(shape, dtype=offset_dtype(kernel_size), device=x.device, memory_format=layout)
-    used = (torch.empty(x.shape[1], dtype=accumulation_dtype(x.dtype), device=x.device) for _ in range(2))
-    return values, offsets, *used
+    mean_used, variance_used = (torch.empty(x.shape[1], dtype=accumulation_dtype(x.dtype), device=x.device) for _ in range(2))
+    return values, offsets, mean_used, variance_used
 
 
 class BatchNormReLUPool2d(Differentiable):
