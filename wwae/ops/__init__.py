@@ -3,6 +3,8 @@
 from wwae.ops.fixed_unpool2d import fixed_unpool2d
 from wwae.ops.max_pool2d import max_pool2d
 from wwae.ops.max_unpool2d import max_unpool2d
+from wwae.ops.soft_argmax_pool2d import soft_argmax_pool2d
+from wwae.ops.soft_argmax_unpool2d import soft_argmax_unpool2d
 from wwae.ops.switch_gather2d import SwitchGather2d as _SwitchGather2d  # noqa: F401  (before the operations it closes)
 from wwae.ops.switch_pool2d import switch_pool2d
 from wwae.ops.switch_unpool2d import switch_unpool2d
@@ -11,4 +13,13 @@ from wwae.ops.switches import Switches
 # isort: split
 from wwae.ops import backends as _backends  # noqa: F401  (loads the libraries, which need the schemas)
 
-__all__ = ["Switches", "fixed_unpool2d", "max_pool2d", "max_unpool2d", "switch_pool2d", "switch_unpool2d"]
+__all__ = [
+    "Switches",
+    "fixed_unpool2d",
+    "max_pool2d",
+    "max_unpool2d",
+    "soft_argmax_pool2d",
+    "soft_argmax_unpool2d",
+    "switch_pool2d",
+    "switch_unpool2d",
+]
