@@ -100,7 +100,7 @@ def check_soft_argmax_pool2d(backend: Callable[..., tuple[Tensor, Tensor]], case
         assert (what.dtype, where.dtype) == (dtype, accumulation_dtype(dtype))
         assert_near(what, expected[0], largest(x))
         assert_near(where, expected[1])
-        assert where[where.isfinite()].abs().max() <= 1
+        assert not (where.abs() > 1).any()
         assert_layout(what, x)
         assert_layout(where, x)
 

@@ -1,8 +1,8 @@
 """Interpolating unpooling: a value is split over the four taps around its continuous position.
 
-``y[tap (i, j) of window k] += what_k max(0, 1 - |v_k - i|) max(0, 1 - |u_k - j|)``, with the position in taps ``(u, v) = (where + 1)
-(kernel_size - 1) / 2``: the interpolation with which Zhao, Mathieu, Goroshin and LeCun, "Stacked What-Where Auto-encoders", 2015,
-arXiv:1506.02351, section 3.1, unpool a continuous "where".
+``y[tap (i, j) of window k] += what_k max(0, 1 - |v_k - i|) max(0, 1 - |u_k - j|)``, with the position in taps
+``(u, v) = (where + 1) (kernel_size - 1) / 2``: the interpolation with which Zhao, Mathieu, Goroshin and LeCun, "Stacked What-Where
+Auto-encoders", 2015, arXiv:1506.02351, section 3.1, unpool a continuous "where".
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def soft_argmax_unpool2d(
     Args:
         what (Tensor[N, C, OH, OW] or Tensor[C, OH, OW], float32 | float64 | bfloat16 | float16): pooled values.
         where (Tensor[N, C, OH, OW, 2] or Tensor[C, OH, OW, 2]): ``(x, y)`` as of ``soft_argmax_pool2d``: column and row, from -1 at
-            the first tap of the window to 1 at its last; beyond that it counts as the nearer end. float64 for float64, else float32.
+            the first tap of the window to 1 at its last; beyond that it counts as the nearer end. float64 for float64, else
+            float32.
         kernel_size (int or pair): height and width of the window, in elements.
         stride (int or pair): distance of neighbouring windows. Default: ``kernel_size``.
         padding (int or pair): of the pooling; a tap in the padding is dropped. Default: 0.

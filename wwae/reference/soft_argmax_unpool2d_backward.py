@@ -25,7 +25,7 @@ def soft_argmax_unpool2d_backward_reference(
     grad_what = times(tap_weights(rows.weights, columns.weights), taps).sum(TAPS).to(what.dtype)
     x_slopes = tap_weights(rows.weights, columns.slopes)
     y_slopes = tap_weights(rows.slopes, columns.weights)
-    x, y = (what.to(where.dtype) * times(slopes, taps).sum(TAPS) for slopes in (x_slopes, y_slopes))
+    x, y = (times(times(slopes, taps).sum(TAPS), what.to(where.dtype)) for slopes in (x_slopes, y_slopes))
     return grad_what.contiguous(memory_format=layout), pairs_in_layout(torch.stack((x, y), dim=-1), layout)
 
 
