@@ -26,6 +26,7 @@ FILES_OF_AN_OPERATION = (
     "csrc/cuda/{}.cu",
     "triton_kernels/{}.py",
     "tests/ops/test_{}.py",
+    "tests/emulation/kernels/{}.py",
 )
 
 # What one machine or one network has and another has not.
@@ -59,7 +60,9 @@ def test_every_public_operation_is_measured_and_documented(function):
 
 
 @pytest.mark.parametrize(
-    "folder", ["wwae/reference", "csrc/cpu", "csrc/cuda", "triton_kernels", "benchmarks"], ids=lambda folder: folder
+    "folder",
+    ["wwae/reference", "csrc/cpu", "csrc/cuda", "triton_kernels", "benchmarks", "tests/emulation/kernels"],
+    ids=lambda folder: folder,
 )
 def test_no_operation_is_left_behind(folder):
     stems = {path.stem.removeprefix("bench_") for path in (ROOT / folder).iterdir() if re.search(r"(pool|gather)2d\.", path.name)}

@@ -15,18 +15,35 @@
 
 namespace wwae {
 
-// Launches a kernel over a tiling on a stream; a kernel takes the tiling as its last argument.
+// Launches a kernel on a stream: over a tiling, which is the kernel's last argument, or as so many blocks.
 struct CudaLaunch {
   cudaStream_t stream;
 
   template <typename... Parameters, typename... Arguments>
   void operator()(void (*kernel)(Parameters...), const Tiling& tiling, const Arguments&... arguments) const {
-    constexpr int64_t most_blocks = std::numeric_limits<int32_t>::max();  // of grid x, on every architecture
-    check(tiling.blocks <= most_blocks, "wwae: expected a map of at most ", most_blocks, " blocks of ", kThreads,
-          " threads, got ", tiling.blocks);
+    check_blocks(tiling.blocks);
     kernel<<<static_cast<unsigned>(tiling.blocks), dim3(tiling.block_columns, tiling.block_rows), 0, stream>>>(
         arguments..., tiling);
     WWAE_CUDA_LAUNCH_CHECK();
+  }
+
+  template <typename... Parameters, typename... Arguments>
+  void operator()(void (*kernel)(Parameters...), const Blocks& blocks, const Arguments&... arguments) const {
+    check_blocks(blocks.count);
+    constexpr int without_asking = 48 * 1024;  // more shared memory is given to those who ask for it
+    if (blocks.shared_bytes > without_asking) {
+      STD_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                          cudaFuncAttributeMaxDynamicSharedMemorySize, blocks.shared_bytes));
+    }
+    kernel<<<static_cast<unsigned>(blocks.count), dim3(blocks.columns, blocks.rows), blocks.shared_bytes, stream>>>(
+        arguments...);
+    WWAE_CUDA_LAUNCH_CHECK();
+  }
+
+ private:
+  static void check_blocks(int64_t blocks) {
+    constexpr int64_t most = std::numeric_limits<int32_t>::max();  // of grid x, on every architecture
+    check(blocks <= most, "wwae: expected a map of at most ", most, " blocks of threads, got ", blocks);
   }
 };
 

@@ -6,7 +6,8 @@
 // are vectors, neighbours in memory. 256 threads a block: the columns of a row first, then further rows.
 //
 // The headers choose kernels too, in host functions `launch_...(launch, ...)`: `launch(kernel, tiling, arguments...)`
-// is the CUDA launch in launch.cuh, and a loop over blocks and threads where the kernels run on a CPU.
+// is the CUDA launch in launch.cuh, and a loop over blocks and threads where the kernels run on a CPU. A kernel whose
+// threads work together takes `Blocks` in place of a tiling, and no last argument.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +39,14 @@ inline Tiling tile(int64_t rows, int64_t columns) {
   return {rows,          columns,   column_blocks, column_blocks * ceil_divide<int64_t>(rows, block_rows),
           block_columns, block_rows};
 }
+
+// Blocks of columns x rows threads, threadIdx.x < columns; what block number blockIdx.x does is the kernel's affair.
+struct Blocks {
+  int64_t count;
+  int columns = kThreads;
+  int rows = 1;
+  int shared_bytes = 0;  // of WWAE_DYNAMIC_SHARED
+};
 
 struct Place {
   int64_t row;

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torch._dynamo.testing
 from ops.grid import distinct
+from ops.operations import OPERATIONS, every_map_operation
 
 from wwae import ops
 
@@ -15,6 +17,49 @@ def pool_and_unpool(x):
 def drop_ins(x):
     values, indices = ops.max_pool2d(x, 2, return_indices=True)
     return ops.max_unpool2d(values * 2, indices, 2, output_size=x.shape[-2:]) + ops.fixed_unpool2d(values, 2, output_size=x.shape)
+
+
+def test_every_operation_is_here():
+    named = {name.partition("-")[0] for name, operation in OPERATIONS.items() if operation.of_map}
+    assert named == set(ops._library.OPERATIONS)
+
+
+@every_map_operation
+def test_compiles_whole_and_once_for_all_sizes(operation):
+    """Forward and backward, without a graph break, and without another compilation for another size."""
+    torch.compiler.reset()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(operation.of_map, fullgraph=True, dynamic=True, backend=counter)
+    for shape in ((2, 3, 8, 10), (3, 5, 9, 12), (4, 2, 17, 6)):
+        x = distinct(*shape).requires_grad_()
+        other = x.detach().clone().requires_grad_()
+        actual, expected = compiled(x), operation.of_map(other)
+        assert torch.equal(actual, expected)
+        actual.square().sum().backward()
+        expected.square().sum().backward()
+        assert torch.equal(x.grad, other.grad)
+    assert counter.frame_count <= 2  # one for even and one for odd sizes at most
+
+
+@every_map_operation
+def test_exports_for_all_sizes(operation, tmp_path):
+    class Program(torch.nn.Module):
+        def forward(self, x):
+            return operation.of_map(x)
+
+    batch, height, width = (torch.export.Dim(name, min=4, max=64) for name in ("batch", "height", "width"))
+    program = torch.export.export(Program(), (distinct(4, 3, 12, 16),), dynamic_shapes={"x": {0: batch, 2: height, 3: width}})
+    torch.export.save(program, tmp_path / "model.pt2")
+    x = distinct(5, 3, 21, 9)
+    assert torch.equal(torch.export.load(tmp_path / "model.pt2").module()(x), operation.of_map(x))
+
+
+@every_map_operation
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_leaves_every_dtype_alone(operation, dtype):
+    x = distinct(2, 3, 8, 10).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert operation.of_map(x).dtype == dtype
 
 
 @pytest.mark.parametrize("function", [pool_and_unpool, drop_ins])
@@ -57,11 +102,3 @@ def test_export_with_dynamic_sizes(tmp_path):
     x = torch.randn(5, 3, 21, 9)
     for actual, expected in zip(loaded(x), Model()(x), strict=True):
         assert torch.equal(actual, expected)
-
-
-def test_autocast_leaves_the_dtype_alone():
-    x = torch.randn(1, 2, 8, 8)
-    with torch.autocast("cpu", torch.bfloat16):
-        values, _ = ops.switch_pool2d(x, 2)
-        assert values.dtype == torch.float32
-        assert ops.switch_pool2d(x.bfloat16(), 2)[0].dtype == torch.bfloat16

@@ -1,80 +1,12 @@
 """Derivatives of every operation: numerical checks to second order in both modes, opcheck, and torch.func."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import pytest
 import torch
 from ops.grid import distinct
+from ops.operations import OPERATIONS, OVERLAPPING, every_operation
 from torch.autograd import forward_ad
 
 from wwae import ops
-from wwae.ops.max_gather2d import MaxGather2d
-from wwae.ops.switch_gather2d import SwitchGather2d
-
-OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
-
-
-class Operation(NamedTuple):
-    """``function`` of one float64 tensor, ``example`` for it, and a direct call of the operation for opcheck."""
-
-    function: Callable
-    example: torch.Tensor
-    overload: torch._ops.OpOverload
-    arguments: Callable
-
-
-def _operations() -> dict[str, Operation]:
-    wwae = torch.ops.wwae
-    x = distinct(2, 3, 6, 7)
-    geometry = ((3, 3), (2, 2), (1, 1), (1, 1))
-    values, switches = ops.switch_pool2d(x, **OVERLAPPING)
-    _, indices = ops.max_pool2d(x, **OVERLAPPING, return_indices=True)
-    table = {
-        "switch_pool2d": Operation(
-            lambda x: ops.switch_pool2d(x, **OVERLAPPING)[0],
-            x,
-            wwae.switch_pool2d.default,
-            lambda x: (x, *geometry, False),
-        ),
-        "max_pool2d": Operation(
-            lambda x: ops.max_pool2d(x, **OVERLAPPING, return_indices=True)[0],
-            x,
-            wwae.max_pool2d.default,
-            lambda x: (x, *geometry, False),
-        ),
-        "fixed_unpool2d": Operation(
-            lambda v: ops.fixed_unpool2d(v, 2, output_size=(7, 9)),
-            values,
-            wwae.fixed_unpool2d.default,
-            lambda v: (v, (2, 2), (1, 1), (7, 9)),
-        ),
-        "max_unpool2d": Operation(
-            lambda v: ops.max_unpool2d(v, indices, **OVERLAPPING, output_size=(6, 7)),
-            values,
-            wwae.max_unpool2d.default,
-            lambda v: (v, indices, (6, 7)),
-        ),
-        "max_gather2d": Operation(lambda x: MaxGather2d.run(x, indices), x, wwae.max_gather2d.default, lambda x: (x, indices)),
-    }
-    for overlap in ("last", "sum", "mean"):
-        table[f"switch_unpool2d-{overlap}"] = Operation(
-            lambda v, overlap=overlap: ops.switch_unpool2d(v, switches, overlap=overlap),
-            values,
-            wwae.switch_unpool2d.default,
-            lambda v, overlap=overlap: (v, switches.offsets, *geometry, (6, 7), overlap),
-        )
-        table[f"switch_gather2d-{overlap}"] = Operation(
-            lambda x, overlap=overlap: SwitchGather2d.run(x, switches.offsets, *geometry, overlap),
-            x,
-            wwae.switch_gather2d.default,
-            lambda x, overlap=overlap: (x, switches.offsets, *geometry, overlap),
-        )
-    return table
-
-
-OPERATIONS = _operations()
-every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 
 
 def test_every_operation_is_here():

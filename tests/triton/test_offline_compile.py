@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
+
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from offline import Launch, compile_launch, launches, resources
+from triton.runtime.jit import JITFunction
 
 from wwae import triton_kernels
 
@@ -19,6 +24,10 @@ TWO_BY_TWO = (((2, 2), (2, 2), (0, 0), (1, 1)), (64, 64, 224, 224), (112, 112))
 ALEXNET = (((3, 3), (2, 2), (0, 0), (1, 1)), (64, 64, 55, 55), (27, 27))
 LARGE = (((16, 16), (16, 16), (0, 0), (1, 1)), (64, 64, 224, 224), (14, 14))
 LARGE_OVERLAPPING = (((16, 16), (2, 2), (0, 0), (1, 1)), (4, 16, 64, 64), (25, 25))
+
+
+# The geometries below reach every kernel.
+EVERY_GEOMETRY = (TWO_BY_TWO, ALEXNET, LARGE, LARGE_OVERLAPPING)
 
 
 def on_meta(shape: tuple[int, ...], dtype: torch.dtype, channels_last: bool) -> torch.Tensor:
@@ -65,6 +74,35 @@ def test_compiles_without_spills(capability: int, geometry: tuple, dtype: torch.
         used = resources(compile_launch(launch, capability)["ptx"], capability)
         assert used.spilled_bytes == 0, (launch.kernel.__name__, used)
         assert used.registers <= MOST_REGISTERS, (launch.kernel.__name__, used)
+
+
+def kernels_written() -> set[str]:
+    """Kernels by name: functions that Triton compiles and no other such function calls."""
+    modules = [
+        importlib.import_module(f"wwae.triton_kernels.{found.name}") for found in pkgutil.iter_modules(triton_kernels.__path__)
+    ]
+    return {
+        function.__name__
+        for module in modules
+        for function in vars(module).values()
+        if isinstance(function, JITFunction) and function.__name__.endswith("_kernel")
+    }
+
+
+def test_every_kernel_is_compiled_here():
+    reached = {
+        launch.kernel.__name__
+        for geometry in EVERY_GEOMETRY
+        for channels_last in (False, True)
+        for overlap in ("last", "sum")
+        for launch in every_launch(geometry, torch.bfloat16, channels_last, overlap)
+    }
+    assert kernels_written() == reached
+
+
+def test_every_operation_is_launched_here():
+    functions = inspect.getsource(every_launch)
+    assert {name for name in triton_kernels.__all__ if f"{name}," not in functions} == set()
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

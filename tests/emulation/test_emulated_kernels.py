@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import kernel_cases
 import pytest
 import torch
-from host_kernels import HostKernels, build, cuda_headers
+from emulation.build import missing
+from emulation.emulated import EmulatedKernels
 from kernel_cases import CASES, DTYPES, Case, in_layout, make_map
 
 from wwae.reference.max_gather2d import max_gather2d_reference
@@ -18,10 +17,7 @@ from wwae.reference.switch_gather2d import switch_gather2d_reference
 from wwae.reference.switch_pool2d import switch_pool2d_reference
 from wwae.reference.switch_unpool2d import switch_unpool2d_reference
 
-pytestmark = [
-    pytest.mark.skipif(cuda_headers() is None, reason="cuda_bf16.h was not found: no CUDA toolkit, no CUDA PyTorch"),
-    pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler"),
-]
+pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
 
 layouts = pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -31,36 +27,26 @@ overlapping_cases = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # the run's own folder: its workers share one build
-    return build(folder, sanitize=os.environ.get("WWAE_TEST_SANITIZE") == "1")
-
-
 @pytest.fixture
-def kernels(library: Path) -> HostKernels:
-    return HostKernels(library)
+def kernels(library: Path) -> EmulatedKernels:
+    return EmulatedKernels(library)
 
 
 @pytest.mark.parametrize("stem", ["switch_pool2d", "max_pool2d", "fixed_unpool2d"])
 @layouts
 @dtypes
 @cases
-def test_equals_reference(kernels: HostKernels, stem: str, case: Case, dtype: torch.dtype, channels_last: bool):
+def test_equals_reference(kernels: EmulatedKernels, stem: str, case: Case, dtype: torch.dtype, channels_last: bool):
     getattr(kernel_cases, f"check_{stem}")(getattr(kernels, stem), case, dtype, channels_last)
 
 
-@pytest.mark.parametrize("backwards", [False, True], ids=["first thread first", "last thread first, wide owners"])
+@pytest.mark.parametrize("order", ["forward", "reverse"])
 @pytest.mark.parametrize("stem", ["max_unpool2d", "max_gather2d"])
 @layouts
 @dtypes
 @cases
-def test_owners_do_not_depend_on_order(
-    library: Path, backwards: bool, stem: str, case: Case, dtype: torch.dtype, channels_last: bool
-):
-    kernels = HostKernels(library, backwards, wide_owners=backwards)
+def test_owners_do_not_depend_on_order(library: Path, order: str, stem: str, case: Case, dtype: torch.dtype, channels_last: bool):
+    kernels = EmulatedKernels(library, order, wide_owners=order == "reverse")
     getattr(kernel_cases, f"check_{stem}")(getattr(kernels, stem), case, dtype, channels_last)
     assert kernels.failed_assertions() == 0
 
@@ -70,7 +56,7 @@ def test_owners_do_not_depend_on_order(
 @layouts
 @dtypes
 @cases
-def test_last_switch_wins(kernels: HostKernels, stem: str, case: Case, dtype: torch.dtype, channels_last: bool, corrupt: bool):
+def test_last_switch_wins(kernels: EmulatedKernels, stem: str, case: Case, dtype: torch.dtype, channels_last: bool, corrupt: bool):
     check = getattr(kernel_cases, f"check_{stem}")
     check(getattr(kernels, stem), case, dtype, channels_last, "last", corrupt)
 
@@ -80,7 +66,7 @@ def test_last_switch_wins(kernels: HostKernels, stem: str, case: Case, dtype: to
 @layouts
 @dtypes
 @overlapping_cases
-def test_switches_add(kernels: HostKernels, stem: str, case: Case, dtype: torch.dtype, channels_last: bool, overlap: str):
+def test_switches_add(kernels: EmulatedKernels, stem: str, case: Case, dtype: torch.dtype, channels_last: bool, overlap: str):
     check = getattr(kernel_cases, f"check_{stem}")
     for corrupt in (False, True):
         check(getattr(kernels, stem), case, dtype, channels_last, overlap, corrupt)
@@ -89,7 +75,7 @@ def test_switches_add(kernels: HostKernels, stem: str, case: Case, dtype: torch.
 @pytest.mark.parametrize("offset_dtype", [torch.int16, torch.int32], ids=str)
 @pytest.mark.parametrize("name", ["2x2 even", "3x3 stride 2 padding ceil", "no real tap", "16x16"])
 @layouts
-def test_wide_offsets(kernels: HostKernels, name: str, channels_last: bool, offset_dtype: torch.dtype):
+def test_wide_offsets(kernels: EmulatedKernels, name: str, channels_last: bool, offset_dtype: torch.dtype):
     """Windows of more than 256 and 32768 taps have wider offsets; the type is put upon small windows here."""
     case = CASES[name]
     x = in_layout(make_map(case.shape, torch.float32, seed=0), channels_last)
@@ -115,7 +101,7 @@ def test_wide_offsets(kernels: HostKernels, name: str, channels_last: bool, offs
 
 @layouts
 @dtypes
-def test_unaligned_input(kernels: HostKernels, dtype: torch.dtype, channels_last: bool):
+def test_unaligned_input(kernels: EmulatedKernels, dtype: torch.dtype, channels_last: bool):
     """Memory that starts one element behind an aligned address is not read in vectors."""
     case = CASES["2x2 even"]
     x = in_layout(make_map(case.shape, dtype, seed=0), channels_last)
@@ -132,7 +118,7 @@ def test_unaligned_input(kernels: HostKernels, dtype: torch.dtype, channels_last
 
 
 @layouts
-def test_indices_outside_the_plane(kernels: HostKernels, channels_last: bool):
+def test_indices_outside_the_plane(kernels: EmulatedKernels, channels_last: bool):
     """They trip one device assertion each and write nothing; the other windows are as if they were not there."""
     x = in_layout(make_map((2, 3, 4, 5), torch.float32, seed=0, special=False), channels_last)
     indices = in_layout(torch.arange(20).view(4, 5).repeat(2, 3, 1, 1), channels_last)

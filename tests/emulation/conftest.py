@@ -1,5 +1,18 @@
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from emulation.build import build
+
+# A process under a sanitizer is given the library, and starts no other process beside the sanitizer.
+LIBRARY = os.environ.get("WWAE_EMULATION_LIBRARY")
+
+
+@pytest.fixture(scope="session")
+def library() -> Path:
+    """The emulated kernels: the plain build, or the one that sanitizers.py names."""
+    return Path(LIBRARY) if LIBRARY else build("plain")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,102 @@
+"""The bytes that each kernel moves are those that its header promises.
+
+Global memory moves in sectors of 32 bytes. A header says how many bytes its kernels move for each element of the
+full-resolution map, for 16-bit floats and 2 x 2 windows; "moved" here are the sectors that a launch touches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from emulation.build import ROOT, build, missing
+from emulation.emulated import EmulatedKernels
+from kernel_cases import in_layout, make_map
+
+from wwae.ops._library import OPERATIONS
+from wwae.reference.max_pool2d import max_pool2d_reference
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
+
+layouts = pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
+operations = pytest.mark.parametrize("stem", OPERATIONS)
+
+Call = Callable[..., object]
+TWO_BY_TWO = ((2, 2), (2, 2), (0, 0), (1, 1))
+THREE_BY_THREE = ((3, 3), (2, 2), (0, 0), (1, 1))
+
+# stem: (kernels, window, x, pooled values, offsets, indices) -> a call of the operation
+CALLS: dict[str, Call] = {
+    "switch_pool2d": lambda k, window, x, *_: k.switch_pool2d(x, *window, False),
+    "max_pool2d": lambda k, window, x, *_: k.max_pool2d(x, *window, False),
+    "switch_unpool2d": lambda k, window, x, v, o, _: k.switch_unpool2d(v, o, *window, x.shape[2:], "last"),
+    "switch_gather2d": lambda k, window, x, v, o, _: k.switch_gather2d(x, o, *window, "last"),
+    "fixed_unpool2d": lambda k, window, x, v, *_: k.fixed_unpool2d(v, window[1], (1, 1), x.shape[2:]),
+    "max_unpool2d": lambda k, _, x, v, o, i: k.max_unpool2d(v, i, x.shape[2:]),
+    "max_gather2d": lambda k, _, x, v, o, i: k.max_gather2d(x, i),
+}
+# Which sectors these touch depends on the indices: nearly all where each window has one of four pixels.
+SCATTERED = {"max_unpool2d", "max_gather2d"}
+
+
+def promised(stem: str) -> float:
+    """The sum of the bytes that a header lists behind "Bytes moved per ..., 16-bit floats, 2 x 2:" or "stride 2:"."""
+    text = re.sub(r"\s*\n//\s*", " ", (ROOT / "csrc" / "cuda" / f"{stem}.cuh").read_text())
+    found = re.search(r"Bytes moved per (?:element of x|pixel), 16-bit floats, (?:2 x 2|stride 2): (.*?)(?:\. |\.?\n)", text)
+    assert found, f"csrc/cuda/{stem}.cuh does not say what it moves"
+    extra = found[1].partition(", and ")[0]  # what an optional output adds
+    return sum(float(number) for number in re.findall(r"\d+(?:\.\d+)?", extra))
+
+
+@pytest.fixture(scope="module")
+def counted() -> Path:
+    return build("counted")
+
+
+def run(counted: Path, stem: str, window: tuple, shape: tuple[int, ...], channels_last: bool) -> tuple[EmulatedKernels, int]:
+    """The kernels after a call, and the number of elements of the map."""
+    x = in_layout(make_map(shape, torch.bfloat16, seed=0, special=False), channels_last)
+    values, indices, offsets = (in_layout(t, channels_last) for t in max_pool2d_reference(x, *window, False))
+    kernels = EmulatedKernels(counted)
+    CALLS[stem](kernels, window, x, values, offsets, indices)
+    return kernels, x.numel()
+
+
+def test_every_operation_is_here():
+    assert set(CALLS) == set(OPERATIONS)
+
+
+@operations
+@layouts
+def test_two_by_two_moves_what_the_header_says(counted: Path, stem: str, channels_last: bool):
+    kernels, elements = run(counted, stem, TWO_BY_TWO, (2, 32, 16, 64), channels_last)
+    moved = sum(tensor.moved for tensor in kernels.traffic) / elements
+    assert moved <= promised(stem)
+    assert moved >= promised(stem) * (0.9 if stem in SCATTERED else 1)
+    # And no byte is asked for twice.
+    assert sum(tensor.requested for tensor in kernels.traffic) / elements <= promised(stem)
+
+
+@operations
+@layouts
+def test_overlapping_windows_ask_once_for_each_pair_of_window_and_pixel(counted: Path, stem: str, channels_last: bool):
+    """3 x 3 / 2: a pixel lies in at most four windows, and a window's nine pixels may each ask for its value."""
+    kernels, elements = run(counted, stem, THREE_BY_THREE, (2, 32, 17, 33), channels_last)
+    assert kernels.traffic
+    for tensor in kernels.traffic:
+        most = 4 if tensor.size == elements * torch.bfloat16.itemsize else 9
+        assert tensor.loads_requested <= most * tensor.size
+        assert tensor.stores_requested in (0, tensor.size) or stem in SCATTERED
+        assert tensor.moved > 0
+
+
+def test_a_kernel_that_moves_more_is_seen(counted: Path):
+    """Written twice, an output counts twice as requested, and once as moved."""
+    x = torch.zeros(2, 256)
+    for blocks, requested in ((1, 1024), (2, 2048)):
+        kernels = EmulatedKernels(counted)
+        kernels.call("same_row", x, blocks)
+        assert (kernels.traffic[0].stores_requested, kernels.traffic[0].stores_moved) == (requested, 1024)

@@ -1,0 +1,117 @@
+"""The list of operations that test_derivatives.py and test_compile.py go through: one entry, and an operation gets
+every check of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import torch
+from ops.grid import distinct
+
+from wwae import ops
+from wwae.ops.max_gather2d import MaxGather2d
+from wwae.ops.switch_gather2d import SwitchGather2d
+
+OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
+GEOMETRY = ((3, 3), (2, 2), (1, 1), (1, 1))
+
+
+class Operation(NamedTuple):
+    """An operation as a function of one tensor; one with several differentiable tensors has an entry for each.
+
+    function:  the public function of a float64 tensor, all else being fixed
+    example:   for `function`
+    overload:  what `torch.ops` has, for opcheck
+    arguments: of `overload`, made from a tensor like `example`
+    of_map:    the operation on any map (N, C, H, W), where it compiles and exports; None where another entry has it
+    """
+
+    function: Callable
+    example: torch.Tensor
+    overload: torch._ops.OpOverload
+    arguments: Callable
+    of_map: Callable | None
+
+
+def _unpool(x: torch.Tensor) -> torch.Tensor:
+    values, switches = ops.switch_pool2d(x, **OVERLAPPING)
+    return ops.switch_unpool2d(values * 2, switches, overlap="sum")
+
+
+def _max_unpool(x: torch.Tensor) -> torch.Tensor:
+    values, indices = ops.max_pool2d(x, 2, return_indices=True)
+    return torch.ops.wwae.max_unpool2d(values * 2, indices, x.shape[-2:])  # any size; the public function guards it
+
+
+def _gather(x: torch.Tensor) -> torch.Tensor:
+    switches = ops.switch_pool2d(x, **OVERLAPPING)[1]
+    return torch.ops.wwae.switch_gather2d(x * 2, switches.offsets, *GEOMETRY, "mean")
+
+
+def _max_gather(x: torch.Tensor) -> torch.Tensor:
+    return torch.ops.wwae.max_gather2d(x * 2, ops.max_pool2d(x, 2, return_indices=True)[1])
+
+
+def _operations() -> dict[str, Operation]:
+    wwae = torch.ops.wwae
+    x = distinct(2, 3, 6, 7)
+    values, switches = ops.switch_pool2d(x, **OVERLAPPING)
+    _, indices = ops.max_pool2d(x, **OVERLAPPING, return_indices=True)
+    table = {
+        "switch_pool2d": Operation(
+            lambda x: ops.switch_pool2d(x, **OVERLAPPING)[0],
+            x,
+            wwae.switch_pool2d.default,
+            lambda x: (x, *GEOMETRY, False),
+            lambda x: ops.switch_pool2d(x, **OVERLAPPING)[0],
+        ),
+        "max_pool2d": Operation(
+            lambda x: ops.max_pool2d(x, **OVERLAPPING, return_indices=True)[0],
+            x,
+            wwae.max_pool2d.default,
+            lambda x: (x, *GEOMETRY, False),
+            lambda x: ops.max_pool2d(x, **OVERLAPPING, return_indices=True)[0],
+        ),
+        "fixed_unpool2d": Operation(
+            lambda v: ops.fixed_unpool2d(v, 2, output_size=(7, 9)),
+            values,
+            wwae.fixed_unpool2d.default,
+            lambda v: (v, (2, 2), (1, 1), (7, 9)),
+            lambda x: ops.fixed_unpool2d(x, 2),
+        ),
+        "max_unpool2d": Operation(
+            lambda v: ops.max_unpool2d(v, indices, **OVERLAPPING, output_size=(6, 7)),
+            values,
+            wwae.max_unpool2d.default,
+            lambda v: (v, indices, (6, 7)),
+            _max_unpool,
+        ),
+        "max_gather2d": Operation(
+            lambda x: MaxGather2d.run(x, indices), x, wwae.max_gather2d.default, lambda x: (x, indices), _max_gather
+        ),
+    }
+    for overlap in ("last", "sum", "mean"):
+        table[f"switch_unpool2d-{overlap}"] = Operation(
+            lambda v, overlap=overlap: ops.switch_unpool2d(v, switches, overlap=overlap),
+            values,
+            wwae.switch_unpool2d.default,
+            lambda v, overlap=overlap: (v, switches.offsets, *GEOMETRY, (6, 7), overlap),
+            _unpool if overlap == "sum" else None,
+        )
+        table[f"switch_gather2d-{overlap}"] = Operation(
+            lambda x, overlap=overlap: SwitchGather2d.run(x, switches.offsets, *GEOMETRY, overlap),
+            x,
+            wwae.switch_gather2d.default,
+            lambda x, overlap=overlap: (x, switches.offsets, *GEOMETRY, overlap),
+            _gather if overlap == "mean" else None,
+        )
+    return table
+
+
+OPERATIONS = _operations()
+every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+every_map_operation = pytest.mark.parametrize(
+    "operation", [pytest.param(operation, id=name) for name, operation in OPERATIONS.items() if operation.of_map]
+)
