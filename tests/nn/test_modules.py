@@ -19,7 +19,10 @@ POOLS = [
     (((3, 2),), {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "return_indices": True}),
 ]
 UNPOOLS = [((2,), {}), (((3, 2), (2, 1)), {"padding": (1, 0)})]
-MODULES = ["fixed_unpool2d", "max_pool2d", "max_unpool2d", "replace_pooling", "switch_pool2d", "switch_unpool2d"]
+MODULES = [
+    "fixed_unpool2d", "max_pool2d", "max_unpool2d", "replace_pooling", "soft_argmax_pool2d", "soft_argmax_unpool2d",
+    "switch_pool2d", "switch_unpool2d",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)

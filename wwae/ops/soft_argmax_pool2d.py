@@ -111,7 +111,8 @@ def soft_argmax_pool2d(
     check.require_image(NAME, "x", x)
     check.require_windows(NAME, x, kernel, steps, pads, gaps, False)
     (image,) = batched(x)
-    return as_given(x, *SoftArgmaxPool2d.run(image, _sharpness(image, beta), kernel, steps, pads))
+    what, where = as_given(x, *SoftArgmaxPool2d.run(image, _sharpness(image, beta), kernel, steps, pads))
+    return what, where
 
 
 def _sharpness(x: Tensor, beta: float | Tensor) -> Tensor:

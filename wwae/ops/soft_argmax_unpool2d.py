@@ -58,7 +58,8 @@ class SoftArgmaxUnpool2d(Differentiable):
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         tensors = ctx.saved_tensors
         directions = [torch.zeros_like(t) if d is None else d for t, d in zip(tensors, tangents[:2], strict=True)]
-        full = soft_argmax_unpool2d_tangent(*tensors, *directions, *ctx.geometry, ctx.output_size)
+        geometry = *ctx.geometry, ctx.output_size
+        full = soft_argmax_unpool2d_tangent(*tensors, *directions, *geometry)
         return in_layout_of(tensors[0], full)[0]
 
 

@@ -52,7 +52,8 @@ class SoftArgmaxUnpool2dBackward(Differentiable):
         what, where, grad = ctx.saved_tensors
         still = torch.zeros_like(grad)
         inputs = soft_argmax_unpool2d_backward_tangent(what, where, grad, grad_what, grad_where, still, *ctx.geometry)
-        full = soft_argmax_unpool2d_tangent(what, where, grad_what, grad_where, *ctx.geometry, spatial_size(grad))
+        geometry = *ctx.geometry, spatial_size(grad)
+        full = soft_argmax_unpool2d_tangent(what, where, grad_what, grad_where, *geometry)
         return *inputs, full, None, None, None  # geometry
 
     @staticmethod
