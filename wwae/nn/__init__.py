@@ -6,6 +6,8 @@ from wwae.nn.fused_sequential import FusedSequential
 from wwae.nn.max_pool2d import MaxPool2d
 from wwae.nn.max_unpool2d import MaxUnpool2d
 from wwae.nn.replace_pooling import PoolingReport, Replacement, replace_pooling
+from wwae.nn.soft_argmax_pool2d import SoftArgmaxPool2d
+from wwae.nn.soft_argmax_unpool2d import SoftArgmaxUnpool2d
 from wwae.nn.switch_pool2d import SwitchPool2d
 from wwae.nn.switch_unpool2d import SwitchUnpool2d
 
@@ -17,6 +19,8 @@ __all__ = [
     "MaxUnpool2d",
     "PoolingReport",
     "Replacement",
+    "SoftArgmaxPool2d",
+    "SoftArgmaxUnpool2d",
     "SwitchPool2d",
     "SwitchUnpool2d",
     "replace_pooling",
