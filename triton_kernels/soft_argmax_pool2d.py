@@ -21,7 +21,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .pairs import accumulation_dtype, empty_pairs
-from .soft_window import plane_beta, soft_window, store_pair, sums_like
+from .soft_window import SOFT_TILE, plane_beta, soft_window, store_pair, sums_like
 from .tile import WARPS, Window, element_address, is_channels_last, memory_format, tile_elements, tile_map
 from .window import pooled_size
 
@@ -66,7 +66,7 @@ def soft_argmax_pool2d_triton(
     where = empty_pairs(size, accumulation_dtype(x.dtype), x.device, channels_last)
     if what.numel() == 0:
         return what, where
-    grid, rows, inner, tiling = tile_map(*size, channels_last)
+    grid, rows, inner, tiling = tile_map(*size, channels_last, elements=SOFT_TILE)
     with torch.cuda.device_of(x):
         soft_argmax_pool2d_kernel[grid](
             x, beta, what, where, rows, inner, height, width, *size[2:], window, tiling, num_warps=WARPS

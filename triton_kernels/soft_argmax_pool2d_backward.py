@@ -27,7 +27,18 @@ import triton.language as tl
 from torch import Tensor
 
 from .pairs import accumulation_dtype, pairs_in_memory
-from .soft_window import load_pair, plane_beta, power_of, quotient, soft_window, sums_like, tap_position, window_tap
+from .soft_window import (
+    SOFT_TILE,
+    UNROLLED,
+    load_pair,
+    plane_beta,
+    power_of,
+    quotient,
+    soft_window,
+    sums_like,
+    tap_position,
+    window_tap,
+)
 from .tile import WARPS, Window, element_address, is_channels_last, memory_format, tile_elements, tile_map
 
 NUMBERS = 5  # of a window, between the two kernels
@@ -86,7 +97,7 @@ def window_gradient(
         g = tl.load(grad_what + address, mask=inside, other=0.0).to(like.dtype)
         p_x, p_y = load_pair(grad_where, address, inside)
         beta_sum = tl.zeros_like(like)
-        if window.unrolled:
+        if window.taps <= UNROLLED:
             for tap in tl.static_range(TAPS):
                 beta_sum = store_tap(
                     x, grad_x, beta_sum, maximum, total, mean, column, row, sharpness, g, p_x, p_y, image, channel, oh, ow,
@@ -203,7 +214,7 @@ def soft_argmax_pool2d_backward_pixels_kernel(
     sum = sums_like(x, inside)
     value = tl.load(x + address, mask=inside, other=0.0).to(sum.dtype)
     sharpness = plane_beta(beta, image, channel, channels, inside)
-    if window.claimants_unrolled:
+    if window.claimants <= UNROLLED:
         for n in tl.static_range(CLAIMANTS):
             sum = add_window(
                 grad_what, grad_where, numbers, sum, value, sharpness, image, h, w, channel, n // CLAIMANTS_WIDTH,
@@ -248,7 +259,7 @@ def _launch(x, beta, grad_what, grad_where, grad_x, beta_sums, size, window, bet
     (batch, channels, height, width), windows = x.shape, grad_what.shape[2:]
     tiled = window.kernel_height == window.stride_height and window.kernel_width == window.stride_width
     tiled = tiled and (height, width) == (windows[0] * window.stride_height, windows[1] * window.stride_width)
-    grid, rows, inner, tiling = tile_map(*size, channels_last)
+    grid, rows, inner, tiling = tile_map(*size, channels_last, elements=SOFT_TILE)
     with torch.cuda.device_of(x):
         if tiled and window.padding_height == window.padding_width == 0:
             soft_argmax_pool2d_backward_cells_kernel[grid](
@@ -262,7 +273,7 @@ def _launch(x, beta, grad_what, grad_where, grad_x, beta_sums, size, window, bet
             x, beta, grad_what, grad_where, numbers, beta_sums, rows, inner, height, width, *windows, count, beta_grad,
             window, tiling, num_warps=WARPS,
         )  # fmt: skip
-        grid, rows, inner, tiling = tile_map(batch, channels, height, width, channels_last)
+        grid, rows, inner, tiling = tile_map(batch, channels, height, width, channels_last, elements=SOFT_TILE)
         soft_argmax_pool2d_backward_pixels_kernel[grid](
             x, beta, grad_what, grad_where, numbers, grad_x, rows, inner, height, width, *windows, count, window, tiling,
             num_warps=WARPS,

@@ -24,7 +24,7 @@ from torch import Tensor
 from .cell import MAX_CELL, cell_grid
 from .interpolation import interpolate, share_of_tap
 from .pairs import pairs_in_memory
-from .soft_window import load_pair, sums_like
+from .soft_window import SOFT_TILE, UNROLLED, load_pair, sums_like
 from .tile import (
     WARPS,
     Window,
@@ -126,7 +126,7 @@ def soft_argmax_unpool2d_pixels_kernel(
     CLAIMANTS_WIDTH: tl.constexpr = window.claimants_width
     image, h, w, channel, inside = tile_elements(rows, height, width, channels, tiling)
     sum = sums_like(what, inside)
-    if window.claimants_unrolled:
+    if window.claimants <= UNROLLED:
         for n in tl.static_range(CLAIMANTS):
             sum = add_window(
                 what, where, sum, image, h, w, channel, n // CLAIMANTS_WIDTH, n % CLAIMANTS_WIDTH, out_height, out_width,
@@ -164,13 +164,13 @@ def soft_argmax_unpool2d_triton(
     with torch.cuda.device_of(what):
         if window.disjoint and window.cell <= MAX_CELL:
             cells = cell_grid(height, width, window)
-            grid, rows, inner, tiling = tile_map(batch, channels, *cells, channels_last, line=width)
+            grid, rows, inner, tiling = tile_map(batch, channels, *cells, channels_last, line=width, elements=2 * SOFT_TILE)
             soft_argmax_unpool2d_cells_kernel[grid](
                 what, where, output, rows, *cells, inner, height, width, out_height, out_width, window, tiling,
                 num_warps=WARPS,
             )  # fmt: skip
         else:
-            grid, rows, inner, tiling = tile_map(batch, channels, height, width, channels_last)
+            grid, rows, inner, tiling = tile_map(batch, channels, height, width, channels_last, elements=2 * SOFT_TILE)
             soft_argmax_unpool2d_pixels_kernel[grid](
                 what, where, output, rows, inner, height, width, out_height, out_width, window, tiling, num_warps=WARPS
             )

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .interpolation import interpolate, times
 from .pairs import empty_pairs, pairs_in_memory
-from .soft_window import load_pair, store_pair, sums_like
+from .soft_window import SOFT_TILE, load_pair, store_pair, sums_like
 from .tile import WARPS, Window, element_address, is_channels_last, memory_format, tile_elements, tile_map
 from .window import load_tap
 
@@ -105,7 +105,7 @@ def soft_argmax_unpool2d_backward_triton(
     grad_where = empty_pairs(size, where.dtype, what.device, channels_last)
     if what.numel() == 0:
         return grad_what, grad_where
-    grid, rows, inner, tiling = tile_map(*size, channels_last)
+    grid, rows, inner, tiling = tile_map(*size, channels_last, elements=2 * SOFT_TILE)
     with torch.cuda.device_of(what):
         soft_argmax_unpool2d_backward_kernel[grid](
             what, where, grad, grad_what, grad_where, rows, inner, height, width, *size[2:], window, tiling, num_warps=WARPS

@@ -5,7 +5,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .tile import WARPS
 from .window import load_tap
+
+# Two elements a thread: the sums of a window take five times the registers of its maximum.
+SOFT_TILE = 64 * WARPS
+
+# For the same reason only windows of 2 x 2 are unrolled, and so many windows over a pixel.
+UNROLLED = tl.constexpr(4)
 
 
 @triton.jit
@@ -71,7 +78,7 @@ def soft_window(
     mean = tl.zeros_like(like)
     column = tl.zeros_like(like)
     row = tl.zeros_like(like)
-    if window.unrolled:
+    if window.taps <= UNROLLED:
         for tap in tl.static_range(TAPS):
             value, real = window_tap(x, image, channel, oh, ow, tap // KERNEL_WIDTH, tap % KERNEL_WIDTH, height, width,
                                      channels, inside, like, window)  # fmt: skip
