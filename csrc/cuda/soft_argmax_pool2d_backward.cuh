@@ -261,8 +261,9 @@ template <typename scalar_t, typename Launch>
 void launch_soft_argmax_pool2d_backward(const Launch& launch, const SoftPoolGradients<scalar_t>& tensors,
                                         const Geometry32& g, int64_t images) {
   using sum_t = compute_t<scalar_t>;
-  constexpr int kLanes = kVectorBytes / sizeof(scalar_t);
-  constexpr int kVec = kSoftLanes<scalar_t>;
+  // Half of what pooling takes: a window has its gradients besides.
+  constexpr int kLanes = sizeof(scalar_t) < 8 ? kVectorBytes / 2 / sizeof(scalar_t) : 2;
+  constexpr int kVec = kSoftLanes<scalar_t> > 1 ? kSoftLanes<scalar_t> / 2 : 1;
   const int64_t channels = tensors.channels;
   const int64_t windows = images * g.h.output * g.w.output;
   const auto vectors_fit = [&](int lanes) {
