@@ -178,3 +178,16 @@ def indexed_windows(case: Case, dtype: torch.dtype, channels_last: bool) -> list
     anything = torch.randint(0, max(pixels // 3, 1), pooled.shape, generator=torch.Generator().manual_seed(6))
     x = in_layout(make_map(pooled.shape, dtype, seed=3), channels_last)
     return [(x, in_layout(indices, channels_last)) for indices in (pooled.clamp(0, pixels - 1), anything)]
+
+
+# Every operation's check, and what it may be given after (backend, case, dtype, channels_last): a tuple for each variant.
+_OVERLAPS = [(overlap, corrupt) for overlap in ("last", "sum", "mean") for corrupt in (False, True)]
+CHECKS: dict[str, tuple[Callable[..., None], list[tuple]]] = {
+    "switch_pool2d": (check_switch_pool2d, [()]),
+    "max_pool2d": (check_max_pool2d, [()]),
+    "switch_unpool2d": (check_switch_unpool2d, _OVERLAPS),
+    "switch_gather2d": (check_switch_gather2d, _OVERLAPS),
+    "fixed_unpool2d": (check_fixed_unpool2d, [()]),
+    "max_unpool2d": (check_max_unpool2d, [()]),
+    "max_gather2d": (check_max_gather2d, [()]),
+}

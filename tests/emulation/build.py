@@ -28,17 +28,16 @@ BUILDS = {
     "plain": ["-O1"],
     "sanitized": ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"],
     "threads": ["-O1", "-fsanitize=thread"],
-    "counted": ["-O1", "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-DWWAE_COUNTED"],
+    "counted": ["-O1", "-fsanitize=thread", "-DWWAE_COUNTED"],
 }
-# Of the emulation itself, which tells the sanitizers what they need to know; loops that fill memory stay loops, since
-# they would hear of a memset.
+# Of the emulation itself, which tells the sanitizers what they need to know.
 OWN = {
     "plain": [],
     "sanitized": ["-DWWAE_ADDRESS_SANITIZER"],
-    "threads": ["-DWWAE_THREAD_SANITIZER", "-fno-tree-loop-distribute-patterns"],
+    "threads": ["-DWWAE_THREAD_SANITIZER"],
     "counted": ["-DWWAE_COUNTED"],
 }
-OWN_SOURCES = ("counting", "emulation", "scheduler", "fiber", "collectives")
+OWN_SOURCES = ("collectives", "counting", "emulation", "fiber", "scheduler", "tensor_cores")
 
 
 def compiler() -> str | None:

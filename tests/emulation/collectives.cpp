@@ -1,8 +1,8 @@
 // What the lanes of a mask compute together, once the last of them has come.
+#include "collectives.h"
+
 #include <bit>
 #include <cstdio>
-
-#include "emulation.h"
 
 namespace wwae::emulation {
 

@@ -1,21 +1,18 @@
 #include "scheduler.h"
 
-#include <sys/mman.h>
-
-#include <algorithm>
 #include <bit>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <numeric>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "counting.h"
 #include "emulation.h"
 #include "fiber.h"
+#include "shared_memory.h"
+#include "turns.h"
 
 #if defined(WWAE_THREAD_SANITIZER)
 #include <sanitizer/tsan_interface.h>
@@ -24,33 +21,21 @@
 namespace wwae::emulation {
 namespace {
 
-constexpr int kWarp = 32;
-constexpr int kMostWarps = 32;
 #if defined(WWAE_THREAD_SANITIZER)
 // Each thread of a launch is a thread for ThreadSanitizer too: the threads of different blocks share no fiber and no
 // memory. Fibers serve again in the next launch, which begins after all of them have ended.
 constexpr bool kOwnFibers = true;
 constexpr int64_t kMostThreads = 4096;
-constexpr size_t kArenaBytes = 100 * 1024;
 #else
 constexpr bool kOwnFibers = false;
 #endif
 
-struct Variable {
-  const void* key;
-  void* memory;
-};
-
 struct Warp {
-  uint32_t unstarted, ready, at_barrier, in_collective, finished;
-  Collective* waiting[kWarp];
-  Fiber* fibers[kWarp];
-  uint64_t favour;
-  char meeting[kWarp][2];  // what ThreadSanitizer synchronises on, by lowest lane and turn
-  uint8_t turn[kWarp];
-
-  uint32_t runnable() const { return unstarted | ready; }
-  uint32_t lanes() const { return unstarted | ready | at_barrier | in_collective | finished; }
+  uint32_t lanes, at_barrier, in_collective, finished;
+  Collective* waiting[kLanes];
+  Fiber* fibers[kLanes];  // null: not started
+  char meeting[kLanes][2];  // what ThreadSanitizer synchronises on, by the lowest lane of a mask and by turns
+  uint8_t turn[kLanes];
 };
 
 void release([[maybe_unused]] void* address) {
@@ -65,285 +50,182 @@ void acquire([[maybe_unused]] void* address) {
 #endif
 }
 
-void run_threads();
+bool same(Site a, Site b) { return a.line == b.line && (a.file == b.file || !strcmp(a.file, b.file)); }
 
-class Block {
+[[gnu::format(printf, 1, 2)]] std::string format(const char* form, ...) {
+  char text[512];
+  va_list arguments;
+  va_start(arguments, form);
+  vsnprintf(text, sizeof(text), form, arguments);
+  va_end(arguments);
+  return text;
+}
+
+void fiber_entry();
+
+class Scheduler {
  public:
-  void set_order(Order order, uint64_t seed) {
-    order_ = order;
-    random_.seed(seed);
-  }
-
-  std::vector<int64_t> block_order(int64_t blocks) {
-    std::vector<int64_t> numbers(blocks);
-    std::iota(numbers.begin(), numbers.end(), 0);
-    if (order_ == Order::reverse) std::reverse(numbers.begin(), numbers.end());
-    if (order_ == Order::random) std::shuffle(numbers.begin(), numbers.end(), random_);
-    return numbers;
-  }
+  Turns turns;
+  std::string error;
 
   void launch(const Grid& grid, void (*body)(const void*), const void* context) {
     if (!error.empty()) return;
-    begin_launch();
+    const int threads = grid.columns * grid.rows;
+    if (threads < 1 || threads > kLanes * kMostWarps) {
+      error = format("a block of %d threads: expected 1 to 1024", threads);
+      return;
+    }
+#if defined(WWAE_THREAD_SANITIZER)
+    if (grid.blocks * threads > kMostThreads) {
+      error = format("a launch of %ld threads: expected at most %ld beside ThreadSanitizer", grid.blocks * threads,
+                     kMostThreads);
+      return;
+    }
+#endif
     body_ = body;
     context_ = context;
     grid_ = grid;
     blockDim = {static_cast<unsigned>(grid.columns), static_cast<unsigned>(grid.rows), 1};
     gridDim = {static_cast<unsigned>(grid.blocks), 1, 1};
-    const int threads = grid.columns * grid.rows;
-    if (threads < 1 || threads > kWarp * kMostWarps) {
-      error = "a block of " + std::to_string(threads) + " threads: expected 1 to 1024";
-      return;
-    }
-#if defined(WWAE_THREAD_SANITIZER)
-    if (grid.blocks * threads > kMostThreads) {
-      error = "too many threads for ThreadSanitizer: " + std::to_string(grid.blocks * threads);
-      return;
-    }
-#endif
-    fibers_used_ = 0;
-    for (const int64_t number : block_order(grid.blocks)) {
+    if (kOwnFibers) fibers_used_ = 0;
+    begin_launch();
+    for (const int64_t number : turns.of_blocks(grid.blocks)) {
       run_block(number, threads);
       if (!error.empty()) break;
     }
-    end_launch();
+    acquire(&launch_end_);
+    shared_.end_launch();
+    if (!error.empty()) {
+      fibers_.clear();
+      free_.clear();
+      fibers_used_ = 0;
+    }
   }
 
-  // The threads of a fiber: each runs to its end, and others go on at their own fibers meanwhile.
-  void run_threads_here() {
+  // What a fiber does: one thread after another, each to its end.
+  void run_threads() {
     current_fiber()->begin();
     for (;;) {
       acquire(&block_start_);
       body_(context_);
-      if (copies_unfinished()) fail("a thread ends with unfinished copies", Site{"", 0});
-      finish();
-      int next = live_ > 0 ? pick() : -1;
-      if (next >= 0 && !kOwnFibers && (warps_[next / kWarp].unstarted >> next % kWarp & 1)) {
-        Fiber* fiber = current_fiber();
-        enter(next);
-        current_warp().fibers[current_ % kWarp] = fiber;
-        continue;
-      }
-      // This fiber is free from now on; it comes back when it has another thread to run.
+      if (copies_[current_].waiting != 0) stop(format("thread %d leaves the kernel with unfinished copies", current_));
+      release(&launch_end_);
+      current_warp().finished |= own_lane();
+      --live_;
+      const int next = turns.next();
       Fiber* fiber = current_fiber();
-      if (!kOwnFibers) free_.push_back(fiber);
-      resume(*fiber, next);
+      if (next >= 0 && fiber_of(next) == nullptr) {
+        enter(next);
+        current_fiber() = fiber;
+      } else {
+        // This fiber is free from now on; it comes back when it has another thread to run.
+        if (!kOwnFibers) free_.push_back(fiber);
+        resume(*fiber, next);
+      }
     }
   }
 
   void wait_at_barrier(Site site) {
-    if (barrier_arrivals_ == 0) {
-      barrier_site_ = site;
-    } else if (!same(site, barrier_site_)) {
+    if (barrier_arrivals_ > 0 && !same(site, barrier_site_)) {
       fail(format("sync_threads: thread %d is here while others wait at %s:%d", current_, barrier_site_.file,
                   barrier_site_.line),
            site);
     }
+    barrier_site_ = site;
     void* meeting = &barrier_meeting_[barrier_turn_];
     release(meeting);
+    current_warp().at_barrier |= own_lane();
     if (++barrier_arrivals_ == threads_) {
       barrier_arrivals_ = 0;
       barrier_turn_ ^= 1;
       for (int w = 0; w < warp_count_; ++w) {
-        warps_[w].ready |= warps_[w].at_barrier;
+        turns.make_ready(w, warps_[w].at_barrier);
         warps_[w].at_barrier = 0;
-        favour_anew(w);
       }
-      set(current_, &Warp::ready);
-      go_on_later();
-    } else {
-      set(current_, &Warp::at_barrier);
-      go_on_later();
+      turns.favour_anew();
     }
+    resume(*current_fiber(), turns.next());
     acquire(meeting);
   }
 
   void wait_for_lanes(Collective& mine) {
+    check_mask(mine);
     Warp& warp = current_warp();
-    const int lane = current_ % kWarp;
-    const uint32_t own = uint32_t{1} << lane;
     const uint32_t mask = mine.mask;
-    if (!(mask & own))
-      fail(format("%s: mask %#x leaves out lane %d, which calls it", mine.name, mask, lane), mine.site);
-    if (const uint32_t absent = mask & ~(warp.lanes() | own)) {
-      fail(format("%s: mask %#x names lanes %#x, which the block has not", mine.name, mask, absent), mine.site);
-    }
-    if (const uint32_t gone = mask & warp.finished) {
-      fail(format("%s: mask %#x names lanes %#x, which have left the kernel", mine.name, mask, gone), mine.site);
-    }
-    for (uint32_t rest = mask & warp.in_collective; rest != 0; rest &= rest - 1) {
-      const Collective& other = *warp.waiting[std::countr_zero(rest)];
-      if (other.mask != mask || other.complete != mine.complete || !same(other.site, mine.site)) {
-        fail(format("%s: lane %d is here with mask %#x while lane %d waits in %s with mask %#x at %s:%d", mine.name,
-                    lane, mask, std::countr_zero(rest), other.name, other.mask, other.site.file, other.site.line),
-             mine.site);
-      }
-    }
-    warp.waiting[lane] = &mine;
-    const int leader = std::countr_zero(mask);
-    void* meeting = &warp.meeting[leader][warp.turn[leader]];
+    warp.waiting[current_ % kLanes] = &mine;
+    warp.in_collective |= own_lane();
+    const int lowest = std::countr_zero(mask);
+    void* meeting = &warp.meeting[lowest][warp.turn[lowest]];
     // Only sync_warp orders accesses to memory.
     if (mine.complete == meet) release(meeting);
-    if (((warp.in_collective | own) & mask) == mask) {
-      warp.turn[leader] ^= 1;
+    if ((warp.in_collective & mask) == mask) {
+      warp.turn[lowest] ^= 1;
       mine.complete(warp.waiting, mine);
       warp.in_collective &= ~mask;
-      warp.ready |= mask & ~own;
-      runnable_warps_ |= warp.ready ? uint32_t{1} << current_ / kWarp : 0;
-      set(current_, &Warp::ready);
-    } else {
-      set(current_, &Warp::in_collective);
+      turns.make_ready(current_ / kLanes, mask);
     }
-    go_on_later();
+    resume(*current_fiber(), turns.next());
     if (mine.complete == meet) acquire(meeting);
   }
 
-  void* variable(const void* key, size_t bytes, size_t alignment) {
-    for (const Variable& known : variables_) {
-      if (known.key == key) return known.memory;
-    }
-    alignment = std::max<size_t>(alignment, 16);
-#if defined(WWAE_THREAD_SANITIZER)
-    // Memory that was there before the threads of the block: to take it from the heap now would be an access.
-    arena_used_ = (arena_used_ + alignment - 1) / alignment * alignment;
-    void* memory = arenas_.back() + arena_used_;
-    arena_used_ += bytes;
-    if (arena_used_ > kArenaBytes) abort();
-#else
-    void* memory = nullptr;
-    if (posix_memalign(&memory, alignment, bytes) != 0) abort();
-#endif
-    for (size_t i = 0; i < bytes; ++i) static_cast<volatile unsigned char*>(memory)[i] = 0xff;
-    variables_.push_back({key, memory});
-    return memory;
+  void* variable(const void* key, size_t bytes, size_t alignment) { return shared_.variable(key, bytes, alignment); }
+  void* dynamic_variable() { return shared_.variable(this, grid_.shared_bytes, 128); }
+
+  [[noreturn]] void fail(const std::string& message, Site site) {
+    stop(format("%s:%d: %s (block %u, thread %d)", site.file, site.line, message.c_str(), blockIdx.x, current_));
   }
 
-  void* dynamic_variable() { return variable(this, grid_.shared_bytes, 16); }
+  int lane() const { return current_ % kLanes; }
+  Copies& copies() { return copies_[current_]; }
 
+ private:
+  Warp& current_warp() { return warps_[current_ / kLanes]; }
+  Fiber*& fiber_of(int thread) { return warps_[thread / kLanes].fibers[thread % kLanes]; }
+  Fiber*& current_fiber() { return fiber_of(current_); }
+  uint32_t own_lane() const { return uint32_t{1} << current_ % kLanes; }
+
+  // Leaves the launch: no thread of it goes on.
   [[noreturn]] void stop(std::string message) {
     error = std::move(message);
     Fiber::switch_to(*current_fiber(), main_);
     abort();
   }
 
-  [[noreturn]] void fail(const std::string& message, Site site) {
-    const std::string place = site.line > 0 ? format("%s:%d: ", site.file, site.line) : "";
-    stop(place + message + format(" (block %u, thread %d)", blockIdx.x, current_));
-  }
-
-  int current_lane() const { return current_ % kWarp; }
-
-  std::string error;
-
- private:
-  static std::string format(const char* form, ...) {
-    char text[512];
-    va_list arguments;
-    va_start(arguments, form);
-    vsnprintf(text, sizeof(text), form, arguments);
-    va_end(arguments);
-    return text;
-  }
-
-  static bool same(Site a, Site b) { return a.line == b.line && (a.file == b.file || !strcmp(a.file, b.file)); }
-
-  Warp& current_warp() { return warps_[current_ / kWarp]; }
-  Fiber*& current_fiber() { return current_warp().fibers[current_ % kWarp]; }
-
-  static bool copies_unfinished() { return false; }
-
   void run_block(int64_t number, int threads) {
     threads_ = live_ = threads;
-    warp_count_ = (threads + kWarp - 1) / kWarp;
-    runnable_warps_ = 0;
+    warp_count_ = (threads + kLanes - 1) / kLanes;
     barrier_arrivals_ = 0;
     blockIdx.x = static_cast<unsigned>(number);
-#if defined(WWAE_THREAD_SANITIZER)
-    arenas_.push_back(static_cast<unsigned char*>(malloc(kArenaBytes)));
-    arena_used_ = 0;
-#endif
+    shared_.begin_block();
     // The caller knows of nothing that earlier blocks did until the launch ends.
     release(&block_start_);
     for (int w = 0; w < warp_count_; ++w) {
-      Warp& warp = warps_[w];
-      const int lanes = std::min(threads - w * kWarp, kWarp);
-      warp.unstarted = static_cast<uint32_t>((uint64_t{1} << lanes) - 1);
-      warp.ready = warp.at_barrier = warp.in_collective = warp.finished = 0;
-      runnable_warps_ |= uint32_t{1} << w;
-      favour_anew(w);
-      if (kOwnFibers) {
-        for (int lane = 0; lane < lanes; ++lane) {
-          warp.fibers[lane] = fibers_used_ < fibers_.size() ? fibers_[fibers_used_].get() : new_fiber();
-          ++fibers_used_;
-        }
-      }
+      const int lanes = std::min(threads - w * kLanes, kLanes);
+      warps_[w] = {};
+      warps_[w].lanes = static_cast<uint32_t>((uint64_t{1} << lanes) - 1);
     }
-    const int first = pick();
-    resume(main_, first);
+    for (int thread = 0; thread < threads; ++thread) {
+      copies_[thread].waiting = copies_[thread].groups = 0;
+      if (kOwnFibers) fiber_of(thread) = unused_fiber();
+    }
+    turns.begin(threads);
+    resume(main_, turns.next());
     if (error.empty() && live_ > 0) error = standstill();
-    for (const Variable& variable : variables_) {
-      if (!kOwnFibers) free(variable.memory);
-    }
-    variables_.clear();
+    shared_.end_block();
   }
 
-  void end_launch() {
-    acquire(&launch_end_);
-    if (!error.empty()) {
-      fibers_.clear();
-      free_.clear();
+  Fiber* unused_fiber() {
+    if (fibers_used_ == fibers_.size()) {
+      fibers_.push_back(std::make_unique<Fiber>(fiber_entry));
+      free_.reserve(fibers_.size());
     }
-    for (unsigned char* arena : arenas_) free(arena);
-    arenas_.clear();
-  }
-
-  Fiber* new_fiber() {
-    fibers_.push_back(std::make_unique<Fiber>(run_threads));
-    free_.reserve(fibers_.size());
-    return fibers_.back().get();
-  }
-
-  void set(int thread, uint32_t Warp::* mask) {
-    Warp& warp = warps_[thread / kWarp];
-    warp.*mask |= uint32_t{1} << thread % kWarp;
-    if (warp.runnable()) runnable_warps_ |= uint32_t{1} << thread / kWarp;
-  }
-
-  void favour_anew(int w) {
-    if (order_ == Order::random) warps_[w].favour = random_();
-    if (warps_[w].runnable()) runnable_warps_ |= uint32_t{1} << w;
-  }
-
-  // The thread that goes next, or -1 where none can.
-  int pick() {
-    if (runnable_warps_ == 0) return -1;
-    if (order_ == Order::forward) {
-      const int w = std::countr_zero(runnable_warps_);
-      return w * kWarp + std::countr_zero(warps_[w].runnable());
-    }
-    if (order_ == Order::reverse) {
-      const int w = std::bit_width(runnable_warps_) - 1;
-      return w * kWarp + std::bit_width(warps_[w].runnable()) - 1;
-    }
-    const uint64_t number = random_();
-    if (number % 64 == 0) favour_anew(static_cast<int>(number / 64 % warp_count_));
-    int w = -1;
-    for (uint32_t rest = runnable_warps_; rest != 0; rest &= rest - 1) {
-      const int other = std::countr_zero(rest);
-      if (w < 0 || warps_[other].favour > warps_[w].favour) w = other;
-    }
-    const int turn = static_cast<int>(number >> 32) & 31;
-    return w * kWarp + (std::countr_zero(std::rotr(warps_[w].runnable(), turn)) + turn) % kWarp;
+    return fibers_[fibers_used_++].get();
   }
 
   // Makes `thread` the running one; its code goes on at its fiber.
   void enter(int thread) {
     current_ = thread;
-    Warp& warp = warps_[thread / kWarp];
-    const uint32_t others = ~(uint32_t{1} << thread % kWarp);
-    warp.unstarted &= others;
-    warp.ready &= others;
-    if (!warp.runnable()) runnable_warps_ &= ~(uint32_t{1} << thread / kWarp);
+    turns.take(thread);
     threadIdx.x = static_cast<unsigned>(thread % grid_.columns);
     threadIdx.y = static_cast<unsigned>(thread / grid_.columns);
   }
@@ -354,55 +236,63 @@ class Block {
       if (&from != &main_) Fiber::switch_to(from, main_);
       return;
     }
-    const bool started = !(warps_[next / kWarp].unstarted >> next % kWarp & 1);
     enter(next);
-    if (!started && !kOwnFibers) {
-      if (free_.empty()) free_.push_back(new_fiber());
-      current_fiber() = free_.back();
-      free_.pop_back();
+    if (current_fiber() == nullptr) {
+      if (free_.empty()) {
+        current_fiber() = unused_fiber();
+      } else {
+        current_fiber() = free_.back();
+        free_.pop_back();
+      }
     }
     if (current_fiber() != &from) Fiber::switch_to(from, *current_fiber());
   }
 
-  void go_on_later() {
-    Fiber* fiber = current_fiber();
-    resume(*fiber, pick());
+  void check_mask(const Collective& mine) {
+    const Warp& warp = current_warp();
+    const uint32_t mask = mine.mask;
+    if (!(mask & own_lane())) {
+      fail(format("%s: mask %#x leaves out lane %d, which calls it", mine.name, mask, lane()), mine.site);
+    }
+    if (const uint32_t absent = mask & ~warp.lanes) {
+      fail(format("%s: mask %#x names lanes %#x, which the block has not", mine.name, mask, absent), mine.site);
+    }
+    if (const uint32_t gone = mask & warp.finished) {
+      fail(format("%s: mask %#x names lanes %#x, which have left the kernel", mine.name, mask, gone), mine.site);
+    }
+    for (uint32_t rest = mask & warp.in_collective; rest != 0; rest &= rest - 1) {
+      const Collective& other = *warp.waiting[std::countr_zero(rest)];
+      if (other.mask == mask && other.complete == mine.complete && same(other.site, mine.site)) continue;
+      fail(format("%s: lane %d is here with mask %#x while lane %d waits in %s with mask %#x at %s:%d", mine.name,
+                  lane(), mask, std::countr_zero(rest), other.name, other.mask, other.site.file, other.site.line),
+           mine.site);
+    }
   }
 
-  void finish() {
-    release(&launch_end_);
-    set(current_, &Warp::finished);
-    --live_;
-  }
-
-  // Some threads live and none can run.
+  // Some threads live and none can run: who waits where.
   std::string standstill() {
-    std::string text = "no thread can go on:";
+    std::string text = format("no thread of block %u can go on:", blockIdx.x);
     int finished = 0;
-    int waiting = 0;
-    for (int w = 0; w < warp_count_; ++w) {
-      finished += std::popcount(warps_[w].finished);
-      waiting += std::popcount(warps_[w].at_barrier);
+    for (int w = 0; w < warp_count_; ++w) finished += std::popcount(warps_[w].finished);
+    if (barrier_arrivals_ > 0) {
+      text += format(" %d wait in sync_threads at %s:%d;", barrier_arrivals_, barrier_site_.file, barrier_site_.line);
     }
-    if (waiting > 0)
-      text += format(" %d wait in sync_threads at %s:%d;", waiting, barrier_site_.file, barrier_site_.line);
     for (int w = 0; w < warp_count_; ++w) {
-      if (warps_[w].in_collective == 0) continue;
-      const Collective& one = *warps_[w].waiting[std::countr_zero(warps_[w].in_collective)];
-      text += format(" lanes %#x of warp %d in %s with mask %#x at %s:%d;", warps_[w].in_collective, w, one.name,
-                     one.mask, one.site.file, one.site.line);
+      const uint32_t lanes = warps_[w].in_collective;
+      if (lanes == 0) continue;
+      const Collective& one = *warps_[w].waiting[std::countr_zero(lanes)];
+      text += format(" lanes %#x of warp %d wait in %s with mask %#x at %s:%d;", lanes, w, one.name, one.mask,
+                     one.site.file, one.site.line);
     }
-    return text + format(" %d of %d have left the kernel (block %u)", finished, threads_, blockIdx.x);
+    return text + format(" %d of %d have left the kernel", finished, threads_);
   }
 
-  Order order_ = Order::forward;
-  std::mt19937_64 random_;
   Grid grid_ = {};
   void (*body_)(const void*) = nullptr;
   const void* context_ = nullptr;
 
   Warp warps_[kMostWarps] = {};
-  uint32_t runnable_warps_ = 0;
+  Copies copies_[kMostWarps * kLanes] = {};
   int warp_count_ = 0;
   int threads_ = 0;
   int live_ = 0;
@@ -415,40 +305,39 @@ class Block {
   char block_start_ = 0;
   char launch_end_ = 0;
 
-  std::vector<Variable> variables_;
-  std::vector<unsigned char*> arenas_;
-  size_t arena_used_ = 0;
+  SharedMemory shared_;
   Fiber main_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> free_;
   size_t fibers_used_ = 0;
 };
 
-Block& block() {
-  static Block block;
-  return block;
+Scheduler& scheduler() {
+  static Scheduler scheduler;
+  return scheduler;
 }
 
-void run_threads() { block().run_threads_here(); }
+void fiber_entry() { scheduler().run_threads(); }
 
 }  // namespace
 
-void set_order(Order order, uint64_t seed) { block().set_order(order, seed); }
+void set_order(Order order, uint64_t seed) { scheduler().turns.set_order(order, seed); }
 
-void run(const Grid& grid, void (*body)(const void*), const void* context) { block().launch(grid, body, context); }
+void run(const Grid& grid, void (*body)(const void*), const void* context) { scheduler().launch(grid, body, context); }
 
 const char* take_error() {
   static std::string taken;
-  taken = std::move(block().error);
-  block().error.clear();
+  taken = std::move(scheduler().error);
+  scheduler().error.clear();
   return taken.empty() ? nullptr : taken.c_str();
 }
 
-void barrier(Site site) { block().wait_at_barrier(site); }
-void collective(Collective& mine) { block().wait_for_lanes(mine); }
-void* shared(const void* key, size_t bytes, size_t alignment) { return block().variable(key, bytes, alignment); }
-void* dynamic_shared() { return block().dynamic_variable(); }
-void fail(const char* message, Site site) { block().fail(message, site); }
-int lane() { return block().current_lane(); }
+void barrier(Site site) { scheduler().wait_at_barrier(site); }
+void collective(Collective& mine) { scheduler().wait_for_lanes(mine); }
+void* shared(const void* key, size_t bytes, size_t alignment) { return scheduler().variable(key, bytes, alignment); }
+void* dynamic_shared() { return scheduler().dynamic_variable(); }
+void fail(const char* message, Site site) { scheduler().fail(message, site); }
+int lane() { return scheduler().lane(); }
+Copies& copies() { return scheduler().copies(); }
 
 }  // namespace wwae::emulation

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cann
 
 ORDERS = [("forward", 0), ("reverse", 0), ("random", 1), ("random", 2), ("random", 3)]
 WARPS = (1, 2, 3, 4, 5, 8, 16, 31, 32)
-VALUES = 3  # as in reduce.cpp
+VALUES = 3  # as in sums.cuh
 
 
 def inputs(*shape: int) -> torch.Tensor:

@@ -1,11 +1,11 @@
-// Entries for reduce.cuh: every block sums its threads' values twice, so that the second use finds the first one's
+// Kernels around reduce.cuh: every block sums its threads' values twice, so that the second use finds the first one's
 // shared memory, and writes the second sums.
-#include "cuda/reduce.cuh"
+#pragma once
 
-#include "entry.h"
+#include "cuda/reduce.cuh"
+#include "cuda/tile.cuh"
 
 namespace wwae {
-namespace {
 
 constexpr int kValues = 3;
 
@@ -27,17 +27,6 @@ __global__ void block_sum_kernel(const float* x, float* output) {
 
 __global__ void column_sum_kernel(const float* x, float* output) {
   sum_twice(x, output, [](float (&values)[kValues]) { column_sum<kThreads>(values); });
-}
-
-}  // namespace
-
-// x, output: (blocks, columns * rows, kValues).
-WWAE_ENTRY emulate_block_sum(const float* x, float* output, int64_t blocks, int64_t columns, int64_t rows) {
-  EmulatedLaunch()(block_sum_kernel, Blocks{blocks, static_cast<int>(columns), static_cast<int>(rows)}, x, output);
-}
-
-WWAE_ENTRY emulate_column_sum(const float* x, float* output, int64_t blocks, int64_t columns, int64_t rows) {
-  EmulatedLaunch()(column_sum_kernel, Blocks{blocks, static_cast<int>(columns), static_cast<int>(rows)}, x, output);
 }
 
 }  // namespace wwae
