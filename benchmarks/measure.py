@@ -29,6 +29,7 @@ class Operation:
         traffic (Callable[[Setting], int]): bytes that the operation has to move.
         comparable (Callable[[Case], bool]): whether PyTorch's result on a case is defined, and the same as ours.
         dtypes (tuple[str, ...]): the dtypes that are measured.
+        exact (bool): whether ours equals the definition to the bit; else both are up to rounding.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Operation:
     traffic: Callable[[Setting], int]
     comparable: Callable[[Case], bool]
     dtypes: tuple[str, ...] = ("float32", "bfloat16")
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,13 @@ def _first(result: Any) -> Tensor:
 
 
 def _check(operation: Operation, setting: Setting, x: Tensor, function: Callable[[], Any]) -> None:
-    """Hold a result against the definition, ``wwae.reference``: ours to the bit, PyTorch's up to rounding."""
+    """Hold a result against the definition, ``wwae.reference``: ours to the bit where it can be, PyTorch's up to rounding."""
     if setting.provider != "wwae" and not operation.comparable(setting.case):
         return
     result = _first(function())
     with wwae.use_backend("reference"):
         expected = _first(_in_direction(setting.direction, *operation.wwae(x, setting.case))())
-    exactly = {"rtol": 0, "atol": 0} if setting.provider == "wwae" else {}
+    exactly = {"rtol": 0, "atol": 0} if setting.provider == "wwae" and operation.exact else {}
     torch.testing.assert_close(result, expected, **exactly)
 
 
