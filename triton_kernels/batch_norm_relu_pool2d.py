@@ -27,17 +27,13 @@ from .channel_sums import Strips, channel_number, store_sum, strip_map, strip_pl
 from .relu_pool_backward import load_parameter
 from .tile import (
     WARPS,
-    Window,
     accumulation_dtype,
     element_address,
-    is_channels_last,
-    memory_format,
     strip_elements,
     tile_elements,
-    tile_map,
     wide_parameter,
 )
-from .window import divide, offset_dtype, pooled_size, window_maximum
+from .window import Pooled, divide, window_maximum
 
 
 @triton.jit
@@ -162,26 +158,20 @@ def batch_norm_relu_pool2d_triton(
     ceil_mode: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Values, offsets, mean and variance; `wwae::batch_norm_relu_pool2d` on the Triton backend."""
-    channels_last = is_channels_last(x)
-    layout = memory_format(channels_last)
-    x = x.contiguous(memory_format=layout)
-    batch, channels, height, width = x.shape
-    window = Window.of(kernel_size, stride, padding, dilation)
-    out_height, out_width = pooled_size(height, width, window, ceil_mode)
-    size = (batch, channels, out_height, out_width)
-    values = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=layout)
-    offsets = torch.empty(size, dtype=offset_dtype(window.taps), device=x.device, memory_format=layout)
+    pooled = Pooled.of(x, kernel_size, stride, padding, dilation, ceil_mode)
+    values = pooled.empty(x.dtype)
+    offsets = pooled.empty_offsets()
     if mean is None or variance is None:
-        mean, variance = channel_statistics(x, channels_last)
+        mean, variance = channel_statistics(pooled.x, pooled.channels_last)
     else:
         mean, variance = (given.to(accumulation_dtype(x), copy=True) for given in (mean, variance))
     if values.numel() == 0:
         return values, offsets, mean, variance
     parameters = (mean, variance + eps, wide_parameter(weight, x), wide_parameter(bias, x))
-    grid, rows, inner, tiling = tile_map(*size, channels_last, line=width)
+    grid, rows, inner, tiling = pooled.tiles()
     with torch.cuda.device_of(x):
         batch_norm_relu_pool2d_fwd_kernel[grid](
-            x, *parameters, values, offsets, rows, inner, channels, height, width, out_height, out_width, window, tiling,
+            pooled.x, *parameters, values, offsets, rows, inner, *x.shape[1:], *pooled.size[2:], pooled.window, tiling,
             num_warps=2 * WARPS if x.dtype == torch.float64 else WARPS,  # half as many registers a thread
             enable_fp_fusion=False,
         )  # fmt: skip

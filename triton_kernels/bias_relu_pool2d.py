@@ -20,8 +20,8 @@ from torch import Tensor
 
 from .channel_sums import channel_number
 from .relu_pool_backward import load_parameter
-from .tile import WARPS, Window, element_address, is_channels_last, memory_format, tile_elements, tile_map, wide_parameter
-from .window import offset_dtype, pooled_size, window_maximum
+from .tile import WARPS, element_address, tile_elements, wide_parameter
+from .window import Pooled, window_maximum
 
 
 @triton.jit
@@ -62,21 +62,15 @@ def bias_relu_pool2d_triton(
     ceil_mode: bool,
 ) -> tuple[Tensor, Tensor]:
     """Values and offsets; `wwae::bias_relu_pool2d` on the Triton backend."""
-    channels_last = is_channels_last(x)
-    layout = memory_format(channels_last)
-    x = x.contiguous(memory_format=layout)
-    batch, channels, height, width = x.shape
-    window = Window.of(kernel_size, stride, padding, dilation)
-    out_height, out_width = pooled_size(height, width, window, ceil_mode)
-    size = (batch, channels, out_height, out_width)
-    values = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=layout)
-    offsets = torch.empty(size, dtype=offset_dtype(window.taps), device=x.device, memory_format=layout)
+    pooled = Pooled.of(x, kernel_size, stride, padding, dilation, ceil_mode)
+    values = pooled.empty(x.dtype)
+    offsets = pooled.empty_offsets()
     if values.numel() == 0:
         return values, offsets
-    grid, rows, inner, tiling = tile_map(*size, channels_last, line=width)
+    grid, rows, inner, tiling = pooled.tiles()
     with torch.cuda.device_of(x):
         bias_relu_pool2d_fwd_kernel[grid](
-            x, wide_parameter(bias, x), values, offsets, rows, inner, channels, height, width, out_height, out_width,
-            window, tiling, num_warps=WARPS,
+            pooled.x, wide_parameter(bias, x), values, offsets, rows, inner, *x.shape[1:], *pooled.size[2:],
+            pooled.window, tiling, num_warps=WARPS,
         )  # fmt: skip
     return values, offsets

@@ -17,8 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .tile import WARPS, Window, element_address, is_channels_last, memory_format, tile_elements, tile_map
-from .window import offset_dtype, pooled_size, window_maximum
+from .tile import WARPS, element_address, tile_elements
+from .window import Pooled, window_maximum
 
 
 @triton.jit
@@ -72,22 +72,16 @@ def max_pool2d_triton(
     ceil_mode: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Values, indices and offsets; `wwae::max_pool2d` on the Triton backend."""
-    channels_last = is_channels_last(x)
-    layout = memory_format(channels_last)
-    x = x.contiguous(memory_format=layout)
-    batch, channels, height, width = x.shape
-    window = Window.of(kernel_size, stride, padding, dilation)
-    out_height, out_width = pooled_size(height, width, window, ceil_mode)
-    size = (batch, channels, out_height, out_width)
-    values = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=layout)
-    indices = torch.empty(size, dtype=torch.int64, device=x.device, memory_format=layout)
-    offsets = torch.empty(size, dtype=offset_dtype(window.taps), device=x.device, memory_format=layout)
+    pooled = Pooled.of(x, kernel_size, stride, padding, dilation, ceil_mode)
+    values = pooled.empty(x.dtype)
+    indices = pooled.empty(torch.int64)
+    offsets = pooled.empty_offsets()
     if values.numel() == 0:
         return values, indices, offsets
-    grid, rows, inner, tiling = tile_map(*size, channels_last, line=width)
+    grid, rows, inner, tiling = pooled.tiles()
     with torch.cuda.device_of(x):
         max_pool2d_fwd_kernel[grid](
-            x, values, indices, offsets, rows, inner, height, width, out_height, out_width, window, tiling,
+            pooled.x, values, indices, offsets, rows, inner, *x.shape[2:], *pooled.size[2:], pooled.window, tiling,
             num_warps=WARPS,
         )  # fmt: skip
     return values, indices, offsets

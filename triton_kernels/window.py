@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from .tile import Window, element_address, pair_addresses
+from .tile import Window, element_address, is_channels_last, memory_format, pair_addresses, tile_map
 
 
 def offset_dtype(taps: int) -> torch.dtype:
@@ -37,6 +41,44 @@ def pooled_size(height: int, width: int, window: Window, ceil_mode: bool) -> tup
         ),
         pooled_length(width, window.kernel_width, window.stride_width, window.padding_width, window.dilation_width, ceil_mode),
     )
+
+
+class Pooled(NamedTuple):
+    """A map and the windows that pool it, as the host functions of all poolings see them."""
+
+    x: Tensor
+    """In the layout of the kernels."""
+    window: Window
+    size: tuple[int, int, int, int]
+    """(N, C, OH, OW)."""
+    channels_last: bool
+
+    @classmethod
+    def of(
+        cls,
+        x: Tensor,
+        kernel_size: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        ceil_mode: bool,
+    ) -> Pooled:
+        channels_last = is_channels_last(x)
+        window = Window.of(kernel_size, stride, padding, dilation)
+        size = (x.size(0), x.size(1), *pooled_size(x.size(2), x.size(3), window, ceil_mode))
+        return cls(x.contiguous(memory_format=memory_format(channels_last)), window, size, channels_last)
+
+    def empty(self, dtype: torch.dtype) -> Tensor:
+        """Of the pooled size."""
+        layout = memory_format(self.channels_last)
+        return torch.empty(self.size, dtype=dtype, device=self.x.device, memory_format=layout)
+
+    def empty_offsets(self) -> Tensor:
+        return self.empty(offset_dtype(self.window.taps))
+
+    def tiles(self) -> tuple:
+        """Of the pooled map: grid, rows, channels of a row's element, tiling."""
+        return tile_map(*self.size, self.channels_last, line=self.x.size(3))
 
 
 @triton.jit
