@@ -28,14 +28,13 @@ BUILDS = {
     "plain": ["-O1"],
     "sanitized": ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"],
     "threads": ["-O1", "-fsanitize=thread"],
-    "counted": ["-O1", "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-DWWAE_COUNTED"],
+    "counted": ["-O1", "-fsanitize=thread", "-DWWAE_COUNTED"],
 }
-# Of the emulation itself, which tells the sanitizers what they need to know; loops that fill memory stay loops, since
-# they would hear of a memset.
+# Of the emulation itself, which tells the sanitizers what they need to know.
 OWN = {
     "plain": [],
     "sanitized": ["-DWWAE_ADDRESS_SANITIZER"],
-    "threads": ["-DWWAE_THREAD_SANITIZER", "-fno-tree-loop-distribute-patterns"],
+    "threads": ["-DWWAE_THREAD_SANITIZER"],
     "counted": ["-DWWAE_COUNTED"],
 }
 OWN_SOURCES = ("collectives", "counting", "emulation", "fiber", "scheduler", "tensor_cores")
@@ -71,7 +70,9 @@ def build(name: str = "plain") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        flags = [*FLAGS, f"-I{ROOT / 'csrc'}", f"-I{HERE}", "-isystem", str(cuda_headers())]
+        # -idirafter: for what the packages leave out.
+        headers = ["-isystem", str(cuda_headers()), "-idirafter", str(HERE / "toolkit")]
+        flags = [*FLAGS, f"-I{ROOT / 'csrc'}", f"-I{HERE}", *headers]
         with (folder / "build.ninja").open("w") as file:
             writer = ninja_syntax.Writer(file, width=10_000)
             writer.variable("flags", " ".join(flags))

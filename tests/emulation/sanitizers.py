@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 from emulation.build import build, compiler, missing
@@ -22,19 +21,27 @@ OPTIONS = {
 
 
 @cache
+def _runtimes(name: str) -> list[str]:
+    """The files of the build's runtimes, or their bare names where the compiler has none."""
+    ask = [[str(compiler()), f"-print-file-name={runtime}"] for runtime in RUNTIMES[name]]
+    return [subprocess.run(question, capture_output=True, text=True).stdout.strip() for question in ask]
+
+
+def _environment(name: str) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    return inherited | OPTIONS | ({"LD_PRELOAD": " ".join(_runtimes(name))} if RUNTIMES[name] else {})
+
+
+@cache
 def unavailable(name: str) -> str | None:
     """Why a build of build.py cannot run here, or None."""
     if (reason := missing()) is not None:
         return reason
-    for runtime in RUNTIMES[name]:
-        found = subprocess.run([compiler(), f"-print-file-name={runtime}"], capture_output=True, text=True).stdout.strip()
-        if not os.path.isabs(found):
-            return f"the compiler comes without {runtime}"
-    if RUNTIMES[name]:
-        try_out = subprocess.run([sys.executable, "-c", ""], env=_environment(name), capture_output=True, text=True)
-        if try_out.returncode:
-            return f"{' and '.join(RUNTIMES[name])} cannot run here: {try_out.stderr.strip()[:200]}"
-    return None
+    absent = [runtime for runtime in _runtimes(name) if not os.path.isabs(runtime)]
+    if absent:
+        return f"the compiler comes without {' and '.join(absent)}"
+    trial = subprocess.run([sys.executable, "-c", ""], env=_environment(name), capture_output=True, text=True)
+    return f"a process beside {name} runtimes fails here: {trial.stderr.strip()[:200]}" if trial.returncode else None
 
 
 def run(name: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -43,12 +50,3 @@ def run(name: str, *command: str) -> subprocess.CompletedProcess[str]:
         pytest.skip(reason)
     environment = _environment(name) | {"WWAE_EMULATION_LIBRARY": str(build(name))}
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
-
-
-def _environment(name: str) -> dict[str, str]:
-    paths = [
-        subprocess.run([compiler(), f"-print-file-name={runtime}"], capture_output=True, text=True).stdout.strip()
-        for runtime in RUNTIMES[name]
-    ]
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    return inherited | OPTIONS | ({"LD_PRELOAD": " ".join(map(str, map(Path, paths)))} if paths else {})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from emulation import row_sums
-from emulation.build import build, missing
+from emulation import faulty
+from emulation.build import missing
 from emulation.sanitizers import run
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
@@ -14,21 +14,22 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cann
 ORDERS = [(0, 0), (1, 0), (2, 1), (2, 2), (2, 3)]  # forward, reverse, random with three seeds
 
 
-def outcome(name: str, fault: str, order: tuple[int, int] = (0, 0)) -> str:
-    """What row_sums.py prints in one of the builds, and what a sanitizer says."""
-    result = run(name, str(Path(row_sums.__file__)), str(build(name)), fault, *map(str, order))
+def outcome(name: str, kernel: str, fault: str, order: tuple[int, int] = (0, 0)) -> str:
+    """What faulty.py prints in one of the builds, and what a sanitizer says."""
+    result = run(name, str(Path(faulty.__file__)), kernel, fault, *map(str, order))
     return result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 @pytest.mark.parametrize("name", ["plain", "sanitized", "threads"])
-def test_without_fault(name: str, order: tuple[int, int]):
-    assert outcome(name, "none", order) == "right\n"
+@pytest.mark.parametrize("kernel", ["row_sums", "gemm"])
+def test_without_fault(name: str, kernel: str, order: tuple[int, int]):
+    assert outcome(name, kernel, "none", order) == "right\n"
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_values_show_a_missing_barrier(order: tuple[int, int]):
-    assert outcome("plain", "no_barrier", order) == "wrong\n"
+    assert outcome("plain", "row_sums", "no_barrier", order) == "wrong\n"
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
@@ -44,20 +45,29 @@ def test_values_show_a_missing_barrier(order: tuple[int, int]):
     ],
 )
 def test_broken_rules_are_errors_that_name_the_line(fault: str, words: str, order: tuple[int, int]):
-    text = outcome("plain", fault, order)
+    text = outcome("plain", "row_sums", fault, order)
     assert any(word in text for word in words.split("|")), text
     assert "faults.cpp:" in text
 
 
-@pytest.mark.parametrize("fault", ["no_barrier", "no_sync_warp", "block_race"])
-def test_thread_sanitizer_finds_races(fault: str):
-    assert "WARNING: ThreadSanitizer: data race" in outcome("threads", fault)
+@pytest.mark.parametrize(
+    ("kernel", "fault"),
+    [
+        ("row_sums", "no_barrier"),
+        ("row_sums", "no_sync_warp"),
+        ("row_sums", "block_race"),
+        ("gemm", "no_barrier_after_wait"),
+        ("gemm", "no_barrier_before_refill"),
+    ],
+)
+def test_thread_sanitizer_finds_races(kernel: str, fault: str):
+    assert "WARNING: ThreadSanitizer: data race" in outcome("threads", kernel, fault)
 
 
 @pytest.mark.parametrize("fault", ["shared_out_of_bounds", "global_out_of_bounds"])
 def test_address_sanitizer_finds_accesses_outside(fault: str):
-    assert "AddressSanitizer: heap-buffer-overflow" in outcome("sanitized", fault)
+    assert "AddressSanitizer: heap-buffer-overflow" in outcome("sanitized", "row_sums", fault)
 
 
 def test_undefined_behaviour_sanitizer_finds_a_misaligned_vector():
-    assert "misaligned address" in outcome("sanitized", "misaligned_vector")
+    assert "misaligned address" in outcome("sanitized", "row_sums", "misaligned_vector")

@@ -8,12 +8,10 @@ import pytest
 import torch
 from emulation.build import missing
 from emulation.emulated import EmulatedKernels, EmulationError
+from emulation.faulty import FAULTS
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
 
-FAULTS = (
-    "none", "no_wait", "no_barrier_after_wait", "no_barrier_before_refill", "unfinished_copies", "misaligned_row", "bank_conflicts",
-)  # fmt: skip
 ORDERS = [("forward", 0), ("reverse", 0), ("random", 1), ("random", 2), ("random", 3)]
 every_order = pytest.mark.parametrize("order", ORDERS, ids=str)
 
@@ -22,7 +20,7 @@ def product(kernels: EmulatedKernels, fault: str, dtype: torch.dtype, depth: int
     """The product of two matrices, and what it should be: multiples of 1/64, whose sums do not round."""
     a, b = ((torch.randint(-16, 17, (rows, depth)) / 8).to(dtype) for rows in (64, 128))
     c = torch.empty(64, 128)
-    kernels.call("gemm", dtype, FAULTS.index(fault), a, b, c, depth, 128)
+    kernels.call("gemm", dtype, FAULTS["gemm"].index(fault), a, b, c, depth, 128)
     return c, a.float() @ b.float().T
 
 
@@ -64,17 +62,3 @@ def test_bank_conflicts_are_counted(library: Path):
     actual, expected = product(kernels, "bank_conflicts", torch.bfloat16, 32)
     assert torch.equal(actual, expected)
     assert kernels.bank_conflicts() > 0
-
-
-def test_fragments_of_ldmatrix(library: Path):
-    x = torch.arange(32 * 8, dtype=torch.int16)
-    output = torch.zeros(4, 32, 4, dtype=torch.int32)
-    EmulatedKernels(library).call("ldmatrix", x, output)
-    halves = output.view(torch.int16).view(4, 32, 4, 2)
-    matrices = x.view(4, 8, 8)
-    for form, count, transposed in ((0, 1, False), (1, 2, False), (2, 4, False), (3, 4, True)):
-        for lane in range(32):
-            row, column = lane // 4, 2 * (lane % 4)
-            for matrix in range(count):
-                source = matrices[matrix].T if transposed else matrices[matrix]
-                assert torch.equal(halves[form, lane, matrix], source[row, column : column + 2])
