@@ -30,8 +30,8 @@ class Operation:
         traffic (Callable[[Setting], int]): bytes that the operation has to move.
         comparable (Callable[[Case], bool]): whether PyTorch's result on a case is defined, and the same as ours.
         dtypes (tuple[str, ...]): the dtypes that are measured.
-        ties (float): share of the elements that may differ from the definition: where sums are rounded another way, a near tie
-            may pick another tap. Default: 0, ours equals the definition to the bit.
+        ties (float or None): share of the elements that may differ from the definition by more than rounding, as a near tie picks
+            another tap where sums are rounded another way. Default: None, ours equals the definition to the bit.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Operation:
     traffic: Callable[[Setting], int]
     comparable: Callable[[Case], bool]
     dtypes: tuple[str, ...] = ("float32", "bfloat16")
-    ties: float = 0.0
+    ties: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _check(operation: Operation, setting: Setting, x: Tensor, function: Callable
         return
     result = _first(function())
     expected = _expected(operation, replace(setting, provider="wwae"), str(x.device))
-    if operation.ties:
+    if operation.ties is not None:
         precision = 100 * torch.finfo(torch.float32).eps if result.dtype == torch.float32 else 2 * torch.finfo(result.dtype).eps
         differing = (~result.isclose(expected, rtol=precision, atol=precision)).double().mean().item()
         assert differing <= operation.ties, f"{operation.name}: {differing:.2%} of the elements differ from the definition"

@@ -11,6 +11,7 @@ from benchmarks.cases import Setting
 
 CACHE_LINE = 64
 INDEX_BYTES = 8
+POSITION_BYTES = 8  # two float32
 
 
 def pool_forward(setting: Setting, where_bytes: int) -> int:

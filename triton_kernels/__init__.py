@@ -11,6 +11,10 @@ from .fixed_unpool2d import fixed_unpool2d_triton
 from .max_gather2d import max_gather2d_triton
 from .max_pool2d import max_pool2d_triton
 from .max_unpool2d import max_unpool2d_triton
+from .soft_argmax_pool2d import soft_argmax_pool2d_triton
+from .soft_argmax_pool2d_backward import soft_argmax_pool2d_backward_triton
+from .soft_argmax_unpool2d import soft_argmax_unpool2d_triton
+from .soft_argmax_unpool2d_backward import soft_argmax_unpool2d_backward_triton
 from .switch_gather2d import switch_gather2d_triton
 from .switch_pool2d import switch_pool2d_triton
 from .switch_unpool2d import switch_unpool2d_triton
@@ -24,6 +28,10 @@ __all__ = [
     "max_gather2d_triton",
     "max_pool2d_triton",
     "max_unpool2d_triton",
+    "soft_argmax_pool2d_backward_triton",
+    "soft_argmax_pool2d_triton",
+    "soft_argmax_unpool2d_backward_triton",
+    "soft_argmax_unpool2d_triton",
     "switch_gather2d_triton",
     "switch_pool2d_triton",
     "switch_unpool2d_triton",

@@ -132,18 +132,19 @@ def wide_parameter(parameter: Tensor, x: Tensor) -> Tensor:
 
 
 def tile_map(
-    batch: int, channels: int, height: int, width: int, channels_last: bool, line: int = 1
+    batch: int, channels: int, height: int, width: int, channels_last: bool, line: int = 1, elements: int = TILE_ELEMENTS
 ) -> tuple[tuple[int], int, int, Tiling]:
     """Divide a map: (grid, rows of the map, channels of the kernel, tile shape).
 
-    line is the width of the other map of the kernel, of which paired tiles access whole lines.
+    line is the width of the other map of the kernel, of which paired tiles access whole lines; elements, those of a tile, are at
+    least MAX_COLUMNS.
     """
     if channels_last:
         rows, columns = batch * height * width, channels
     else:
         rows, columns, channels = batch * channels * height, width, 1
     tile_columns = min(triton.next_power_of_2(columns), MAX_COLUMNS)
-    tile_rows = TILE_ELEMENTS // tile_columns
+    tile_rows = elements // tile_columns
     programs = triton.cdiv(rows, tile_rows) * triton.cdiv(columns, tile_columns)
     # The last tile counts past the end of the map, so it too must stay below 2^31.
     wide_rows = rows + tile_rows >= 2**31

@@ -51,12 +51,28 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_recipe(monkey
     file = tmp_path / "settings.toml"
     file.write_text("epochs = 7\nseed = 8\n[data]\nlabels = 600\n[optimizer]\nlr = 0.5\n")
     words = ["--seed=9", "--dropout", "0.25", "--optimizer.lr", "1e-4", "--loss.reconstruction=3", "--data.root=x"]
-    assert main(["train", "--config", str(file), *words, "mnist-swwae", "--precision=bfloat16", "--rounds=4"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "--config",
+                str(file),
+                *words,
+                "mnist-swwae",
+                "--precision=bfloat16",
+                "--rounds=4",
+                "--pooling=soft",
+                "--beta=5",
+            ]
+        )
+        == 0
+    )
     (configuration,) = seen
     assert (configuration.epochs, configuration.seed, configuration.rounds) == (7, 9, 4)
     assert (configuration.data.labels, configuration.data.dataset, configuration.data.root) == (600, "mnist", Path("x"))
     assert (configuration.model.dropout, configuration.optimizer.lr, configuration.loss.reconstruction) == (0.25, 1e-4, 3)
     assert configuration.precision == "bfloat16"
+    assert (configuration.model.pooling, configuration.model.beta) == ("soft", 5.0)
     assert main(["train"]) == 0 and seen[1].recipe == "digits"
     assert main(["train", "--labels=all", "--data.labels", "100"]) == 0 and seen[2].data.labels == 100
 

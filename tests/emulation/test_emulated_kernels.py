@@ -1,4 +1,4 @@
-"""Every CUDA kernel, run on the CPU, equals the reference bit for bit."""
+"""Every CUDA kernel, run on the CPU, equals the reference: bit for bit, the soft operations up to rounding."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import kernel_cases
 import pytest
+import soft_cases
 import torch
 from emulation.build import missing
 from emulation.emulated import EmulatedKernels
@@ -49,6 +50,19 @@ def test_owners_do_not_depend_on_order(library: Path, order: str, stem: str, cas
     kernels = EmulatedKernels(library, order, wide_owners=order == "reverse")
     getattr(kernel_cases, f"check_{stem}")(getattr(kernels, stem), case, dtype, channels_last)
     assert kernels.failed_assertions() == 0
+
+
+@pytest.mark.parametrize(
+    "stem",
+    ["soft_argmax_pool2d", "soft_argmax_pool2d_backward", "soft_argmax_unpool2d", "soft_argmax_unpool2d_backward"],
+)
+@layouts
+@dtypes
+@cases
+def test_soft_operations_are_near_the_reference(
+    kernels: EmulatedKernels, stem: str, case: Case, dtype: torch.dtype, channels_last: bool
+):
+    getattr(soft_cases, f"check_{stem}")(getattr(kernels, stem), case, dtype, channels_last)
 
 
 @pytest.mark.parametrize("corrupt", [False, True], ids=["recorded", "corrupt"])

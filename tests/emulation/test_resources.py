@@ -17,7 +17,10 @@ SOURCES = sorted((Path(__file__).parents[2] / "csrc" / "cuda").glob("*.cu*"))
 # 256 threads a block: with 64 registers four blocks share a multiprocessor, with 128 two.
 MOST_REGISTERS = 128
 MOST_REGISTERS_TWO_BY_TWO = 64
-TWO_BY_TWO = r"(pairs|taps)_kernel|(switch_pool2d_channels|cells)_kernel<[^>]*, 2[,>]"
+TWO_BY_TWO = (
+    r"(pairs|taps)_kernel|(switch_pool2d_channels|switch_unpool2d_cells)_kernel<[^>]*, 2[,>]"
+    r"|soft_argmax_pool2d\w*_(channels|cells|windows)_kernel<\w+, \d, 2>"
+)
 
 
 def cuobjdump() -> str | None:

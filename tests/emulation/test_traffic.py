@@ -28,10 +28,22 @@ Call = Callable[..., object]
 TWO_BY_TWO = ((2, 2), (2, 2), (0, 0), (1, 1))
 THREE_BY_THREE = ((3, 3), (2, 2), (0, 0), (1, 1))
 
+
+def positions(values: torch.Tensor) -> torch.Tensor:
+    """Of the soft operations, all between two taps."""
+    return torch.full((*values.shape, 2), 0.25)
+
+
 # stem: (kernels, window, x, pooled values, offsets, indices) -> a call of the operation
 CALLS: dict[str, Call] = {
     "switch_pool2d": lambda k, window, x, *_: k.switch_pool2d(x, *window, False),
     "max_pool2d": lambda k, window, x, *_: k.max_pool2d(x, *window, False),
+    "soft_argmax_pool2d": lambda k, window, x, *_: k.soft_argmax_pool2d(x, torch.ones(x.shape[:2]), *window[:3]),
+    "soft_argmax_pool2d_backward": lambda k, window, x, v, *_: k.soft_argmax_pool2d_backward(
+        x, torch.ones(x.shape[:2]), v, positions(v), *window[:3], False
+    ),
+    "soft_argmax_unpool2d": lambda k, window, x, v, *_: k.soft_argmax_unpool2d(v, positions(v), *window[:3], x.shape[2:]),
+    "soft_argmax_unpool2d_backward": lambda k, window, x, v, *_: k.soft_argmax_unpool2d_backward(v, positions(v), x, *window[:3]),
     "switch_unpool2d": lambda k, window, x, v, o, _: k.switch_unpool2d(v, o, *window, x.shape[2:], "last"),
     "switch_gather2d": lambda k, window, x, v, o, _: k.switch_gather2d(x, o, *window, "last"),
     "fixed_unpool2d": lambda k, window, x, v, *_: k.fixed_unpool2d(v, window[1], (1, 1), x.shape[2:]),

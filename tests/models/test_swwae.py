@@ -184,7 +184,9 @@ def test_compiles_without_graph_breaks(unpool):
         ({"architecture": "(4)3c-2p-oops"}, "expected a layer such as"),
         ({"architecture": "2p-10fc"}, "expected architecture with at least one convolution, got '2p-10fc'"),
         ({"architecture": "(4)3c-4p-(4)3c-4p-10fc"}, r"layer 4 \(4p\) .* pools 4x4 windows, but its map is only 2x2"),
-        ({"pooling": "soft"}, "expected pooling to be 'hard', got 'soft'"),
+        ({"pooling": "mean"}, "expected pooling to be 'hard' or 'soft', got 'mean'"),
+        ({"pooling": "soft", "image_size": 9}, "is soft pooling, whose windows have to divide its map, 9x9"),
+        ({"pooling": "soft", "beta": -1.0}, "expected beta >= 0 and finite"),
         ({"unpool": "nearest"}, "expected unpool to be one of known, fixed, upsample, got 'nearest'"),
         ({"in_channels": 0}, "expected in_channels at least 1, got 0"),
         ({"image_size": 0}, "expected image_size an int or a pair, at least 1, got 0"),
@@ -201,3 +203,28 @@ def test_bad_images(shape):
     model = SWWAE("(4)3c-2p-10fc", 1, 8)
     with pytest.raises(ValueError, match=r"SWWAE: expected x of shape \[N, 1, 8, 8\], got \["):
         model(torch.rand(shape))
+
+
+def test_sharp_soft_pooling_is_hard_pooling():
+    """With beta so large that one tap takes all the weight, the two networks are one."""
+    networks = []
+    for pooling in ("hard", "soft"):
+        torch.manual_seed(0)
+        networks.append(SWWAE("(4)3c-2p-(6)3c-4p-3fc", 1, 16, pooling=pooling, beta=1e6).double())
+        for index in (0, 2):  # no window of zeros, whose soft position is its middle
+            torch.nn.init.constant_(networks[-1].encoder[index].convolution.bias, 5.0)
+    x = torch.randn(2, 1, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    hard, soft = (network(x) for network in networks)
+    torch.testing.assert_close(soft.logits, hard.logits)
+    torch.testing.assert_close(soft.reconstruction, hard.reconstruction)
+    for unpool in ("fixed", "upsample"):
+        torch.testing.assert_close(networks[1].reconstruct(x, unpool), networks[0].reconstruct(x, unpool))
+
+
+def test_the_gradient_of_a_soft_network_passes_its_positions():
+    torch.manual_seed(0)
+    network = SWWAE("(4)3c-2p-3fc", 1, 8, pooling="soft", beta=5.0).double()
+    for parameter in network.parameters():
+        parameter.data.mul_(2)
+    x = torch.rand(1, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: network(x).reconstruction, x)

@@ -25,6 +25,8 @@ MODULES = [
     "max_pool2d",
     "max_unpool2d",
     "replace_pooling",
+    "soft_argmax_pool2d",
+    "soft_argmax_unpool2d",
     "switch_pool2d",
     "switch_unpool2d",
 ]

@@ -98,21 +98,10 @@ def test_what_is_left_alone_and_why():
     }
     assert torch.equal(after(X), before(X))
     lines = str(report).splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 6
     assert lines[0].startswith(f"custom           {Custom.__module__}.test_what_is_left_alone_and_why")
     assert "adaptive         torch.nn.AdaptiveMaxPool2d, left alone" in str(report)
     assert "(the model)      torch.nn.functional.max_pool2d, left alone" in str(report)
-    assert lines[-1] == "Convolution, batch normalisation, ReLU and pooling stay separate layers: this version fuses no chains."
-
-
-def test_nothing_is_fused_with_either_setting():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)).eval()
-    for fuse in (True, False):
-        after, report = wwae.replace_pooling(model, fuse=fuse)
-        assert [type(module) for module in after] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, MaxPool2d]
-        assert [e.name for e in report.entries] == ["3"]
-        assert ("fuses no chains" in str(report)) is fuse
-        assert torch.equal(after(X), model(X))
 
 
 def test_a_model_without_pooling_and_a_model_that_is_a_pool():
@@ -146,7 +135,7 @@ def test_inplace_changes_the_model_itself_and_slices_and_lists_see_it():
     assert model is features
     assert front[2] is pools[0] is features[2]
     assert type(front[2]) is MaxPool2d
-    assert torch.equal(features(X), expected)
+    torch.testing.assert_close(features(X), expected)
     sliced, report = wwae.replace_pooling(nn.Sequential(nn.Conv2d(3, 3, 3), nn.MaxPool2d(2), nn.ReLU())[:2])
     assert [type(module) for module in sliced] == [nn.Conv2d, MaxPool2d]
     assert len(report.entries) == 1

@@ -1,4 +1,4 @@
-"""replace_pooling on the classifiers of torchvision: the same logits, bit for bit."""
+"""replace_pooling on the classifiers of torchvision: without fusion the same logits, bit for bit."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_logits_are_the_same(name):
     with torch.no_grad():
         arguments = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
         before = torchvision.models.get_model(name, weights=None, **arguments).eval()
-        after, report = wwae.replace_pooling(before)
+        after, report = wwae.replace_pooling(before, fuse=False)
         assert [type(module) for module in after.modules() if isinstance(module, nn.MaxPool2d)] == [MaxPool2d] * MODELS[name]
         assert len(report.entries) == MODELS[name]
         assert all(entry.after == "wwae.nn.MaxPool2d" for entry in report.entries)
@@ -43,7 +43,7 @@ def test_feature_slices_are_swapped():
     assert [entry.name for entry in report.entries] == ["4", "9", "16"]
     x = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(after(x), features(x))
+        torch.testing.assert_close(after(x), features(x))
 
 
 def test_pooling_functions_are_reported():

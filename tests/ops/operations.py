@@ -12,7 +12,10 @@ from ops.grid import distinct
 
 from wwae import ops
 from wwae.ops.max_gather2d import MaxGather2d
+from wwae.ops.soft_argmax_pool2d_backward import SoftArgmaxPool2dBackward
+from wwae.ops.soft_argmax_unpool2d_backward import SoftArgmaxUnpool2dBackward
 from wwae.ops.switch_gather2d import SwitchGather2d
+from wwae.reference.window import accumulation_dtype
 
 OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
 GEOMETRY = ((3, 3), (2, 2), (1, 1), (1, 1))
@@ -59,6 +62,61 @@ def _gather(x: torch.Tensor) -> torch.Tensor:
 
 def _max_gather(x: torch.Tensor) -> torch.Tensor:
     return torch.ops.wwae.max_gather2d(x * 2, ops.max_pool2d(x, 2, return_indices=True)[1])
+
+
+def _sharpness(x: torch.Tensor) -> torch.Tensor:
+    """beta of the soft operations, for every plane of a map."""
+    return torch.full((), 0.3, dtype=accumulation_dtype(x.dtype), device=x.device).expand(x.shape[:2])
+
+
+def _soft(x: torch.Tensor) -> torch.Tensor:
+    what, where = ops.soft_argmax_pool2d(x, beta=0.3, **OVERLAPPING)
+    return what * (where[..., 0] + 2 * where[..., 1]).to(what.dtype)
+
+
+def _soft_unpool(x: torch.Tensor) -> torch.Tensor:
+    return ops.soft_argmax_unpool2d(*ops.soft_argmax_pool2d(x, beta=0.3, **OVERLAPPING), **OVERLAPPING)
+
+
+def _soft_backward(x: torch.Tensor) -> torch.Tensor:
+    gradients = ops.soft_argmax_pool2d(x, beta=0.3, **OVERLAPPING)
+    return torch.ops.wwae.soft_argmax_pool2d_backward(x, _sharpness(x), *gradients, *GEOMETRY[:3], True)[0]
+
+
+def _soft_unpool_backward(x: torch.Tensor) -> torch.Tensor:
+    pooled = ops.soft_argmax_pool2d(x, beta=0.3, **OVERLAPPING)
+    return torch.ops.wwae.soft_argmax_unpool2d_backward(*pooled, x, *GEOMETRY[:3])[0]
+
+
+def _soft_operations(x: torch.Tensor) -> dict[str, Operation]:
+    wwae, geometry = torch.ops.wwae, GEOMETRY[:3]
+    what, where = ops.soft_argmax_pool2d(x, beta=0.3, **OVERLAPPING)
+    positions = lambda v: where.to(accumulation_dtype(v.dtype))  # noqa: E731
+    pooled = lambda x: (what.to(x.dtype), positions(x))  # noqa: E731
+    return {
+        "soft_argmax_pool2d": Operation(_soft, x, wwae.soft_argmax_pool2d.default, lambda x: (x, _sharpness(x), *geometry), _soft),
+        "soft_argmax_unpool2d": Operation(
+            lambda v: ops.soft_argmax_unpool2d(v, where, **OVERLAPPING, output_size=(6, 7)),
+            what,
+            wwae.soft_argmax_unpool2d.default,
+            lambda v: (v, positions(v), *geometry, (6, 7)),
+            _soft_unpool,
+        ),
+        "soft_argmax_pool2d_backward": Operation(
+            lambda x: SoftArgmaxPool2dBackward.run(x, _sharpness(x), what, where, *geometry, True)[0],
+            x,
+            wwae.soft_argmax_pool2d_backward.default,
+            lambda x: (x, _sharpness(x), *pooled(x), *geometry, True),
+            _soft_backward,
+        ),
+        "soft_argmax_unpool2d_backward": Operation(
+            lambda v: SoftArgmaxUnpool2dBackward.run(v, where, x, *geometry)[1][..., 0] * v,
+            what,
+            wwae.soft_argmax_unpool2d_backward.default,
+            lambda v: (v, positions(v), x.to(v.dtype), *geometry),
+            _soft_unpool_backward,
+        ),
+    }
 
 
 def _operations() -> dict[str, Operation]:
@@ -128,7 +186,7 @@ def _operations() -> dict[str, Operation]:
             lambda x, overlap=overlap: (x, switches.offsets, *GEOMETRY, overlap),
             _gather if overlap == "mean" else None,
         )
-    return table
+    return table | _soft_operations(x)
 
 
 OPERATIONS = _operations()

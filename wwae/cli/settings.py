@@ -19,7 +19,7 @@ from wwae.training.configuration import TrainingConfiguration
 __all__ = ["add_setting_options", "given_settings"]
 
 # Frequent settings have a short name beside the dotted one.
-_SHORT_NAMES = {"data.labels": "--labels", "model.dropout": "--dropout"}
+_SHORT_NAMES = {"data.labels": "--labels", "model.dropout": "--dropout", "model.pooling": "--pooling", "model.beta": "--beta"}
 
 # The recipe is named by its own argument, and --resume takes the directory of the run.
 _NOT_OPTIONS = ("recipe", "resume")

@@ -11,12 +11,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wwae.models.architecture import Convolution, Pooling, parse_architecture
-from wwae.nn import SwitchPool2d
-from wwae.ops import Switches, fixed_unpool2d, switch_unpool2d
+from wwae.nn import SoftArgmaxPool2d, SwitchPool2d
+from wwae.ops import Switches, fixed_unpool2d, soft_argmax_unpool2d, switch_unpool2d
 
 __all__ = ["SWWAE", "SWWAEOutput", "Unpooling"]
 
 Unpooling = Literal["known", "fixed", "upsample"]
+
+
+class Positions(NamedTuple):
+    """The "where" of soft pooling: continuous, and differentiable."""
+
+    where: Tensor
+    """(N, C, OH, OW, 2): (x, y) in [-1, 1] of each window."""
+    kernel_size: tuple[int, int]
+    input_size: tuple[int, int]
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Windows lie side by side."""
+        return self.kernel_size
+
+
+Where = Switches | Positions
 
 
 class SWWAEOutput(NamedTuple):
@@ -50,15 +67,18 @@ class SWWAE(nn.Module):
 
     A pooling layer whose size does not divide its map pools a narrower window at the right and bottom edge, so that
     every pixel is in a window. With ``unpool="fixed"`` such a window drops its value where the fixed tap lies outside
-    the map.
+    the map. Soft pooling has no narrower windows: its sizes have to divide.
 
     Args:
         architecture (str): the notation of :func:`wwae.models.parse_architecture`; at least one convolution.
         in_channels (int): channels of the images.
         image_size (int | tuple[int, int]): height and width of the images.
-        pooling ("hard"): max and argmax of each window.
-        unpool ("known" | "fixed" | "upsample"): where the decoder puts a value: at the recorded switch; at the tap
-            ``k // 2`` of every window; at every tap (section 4.1).
+        pooling ("hard" | "soft"): max and argmax of each window; or their soft versions (eq. 3, 4), whose "where" is
+            continuous and takes part in the gradient.
+        unpool ("known" | "fixed" | "upsample"): where the decoder puts a value: at the recorded switch, with soft
+            pooling split over the four taps around the recorded position; at the tap ``k // 2`` of every window; at
+            every tap (section 4.1).
+        beta (float): sharpness of soft pooling, at least 0; the paper takes 100 (section 4.2). Hard pooling ignores it.
         batch_norm (bool): spatial batch normalisation after each convolution of both pathways (section 4.3.2).
         dropout (float): probability of zeroing an input of a fully-connected layer.
         tied (bool): the transposed convolutions use the encoder's weights; their biases stay their own.
@@ -78,16 +98,17 @@ class SWWAE(nn.Module):
         architecture: str,
         in_channels: int,
         image_size: int | tuple[int, int],
-        pooling: Literal["hard"] = "hard",
+        pooling: Literal["hard", "soft"] = "hard",
         unpool: Unpooling = "known",
+        beta: float = 100.0,
         batch_norm: bool = False,
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
         super().__init__()
         layers = parse_architecture(architecture)
-        if pooling != "hard":
-            raise ValueError(f"SWWAE: expected pooling to be 'hard', got {pooling!r}")
+        if pooling not in ("hard", "soft"):
+            raise ValueError(f"SWWAE: expected pooling to be 'hard' or 'soft', got {pooling!r}")
         if not any(isinstance(layer, Convolution) for layer in layers):
             raise ValueError(f"SWWAE: expected architecture with at least one convolution, got {architecture!r}")
         if in_channels < 1:
@@ -117,7 +138,15 @@ class SWWAE(nn.Module):
                         f"SWWAE: layer {number} ({layer}) of {architecture!r} pools {layer.kernel_size}x"
                         f"{layer.kernel_size} windows, but its map is only {height}x{width}"
                     )
-                self.encoder.append(SwitchPool2d(layer.kernel_size, ceil_mode=True))
+                if pooling == "soft" and (height % layer.kernel_size or width % layer.kernel_size):
+                    raise ValueError(
+                        f"SWWAE: layer {number} ({layer}) of {architecture!r} is soft pooling, whose windows have to "
+                        f"divide its map, {height}x{width}; choose another image_size or pooling='hard'"
+                    )
+                if pooling == "soft":
+                    self.encoder.append(_SoftPooling(layer.kernel_size, beta))
+                else:
+                    self.encoder.append(SwitchPool2d(layer.kernel_size, ceil_mode=True))
                 decoder.append(_Unpooling())
                 height, width = -(-height // layer.kernel_size), -(-width // layer.kernel_size)
             else:
@@ -165,15 +194,15 @@ class SWWAE(nn.Module):
         top, _, switches = self._encode(x)
         return self._decode(top, switches, unpool)[0]
 
-    def _encode(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...], list[Switches]]:
-        """Return the top map, and the values and switches of every pooling layer from the image up."""
+    def _encode(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...], list[Where]]:
+        """Return the top map, and the "what" and "where" of every pooling layer from the image up."""
         if x.dim() != 4 or tuple(x.shape[1:]) != (self.in_channels, *self.image_size):
             expected = ", ".join(str(n) for n in ("N", self.in_channels, *self.image_size))
             raise ValueError(f"SWWAE: expected x of shape [{expected}], got {list(x.shape)}")
         pooled: list[Tensor] = []
-        switches: list[Switches] = []
+        switches: list[Where] = []
         for layer in self.encoder:
-            if isinstance(layer, SwitchPool2d):
+            if isinstance(layer, (SwitchPool2d, _SoftPooling)):
                 x, where = layer(x)
                 pooled.append(x)
                 switches.append(where)
@@ -181,7 +210,7 @@ class SWWAE(nn.Module):
                 x = layer(x)
         return x, tuple(pooled), switches
 
-    def _decode(self, x: Tensor, switches: list[Switches], unpool: Unpooling) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _decode(self, x: Tensor, switches: list[Where], unpool: Unpooling) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the image, and what went into each unpooling layer (but one fed by the encoder), from the image up."""
         handed: list[Tensor] = []
         remaining = list(switches)
@@ -236,11 +265,22 @@ class _DeconvolutionBlock(nn.Module):
         return F.relu(x) if self.relu else x
 
 
+class _SoftPooling(SoftArgmaxPool2d):
+    """Soft pooling whose positions know the windows they come from, as switches do."""
+
+    def forward(self, input: Tensor) -> tuple[Tensor, Positions]:  # type: ignore[override]
+        what, where = super().forward(input)
+        size = input.shape[-1] // what.shape[-1]  # of a window; windows are square and divide the map
+        return what, Positions(where, (size, size), (input.shape[-2], input.shape[-1]))
+
+
 class _Unpooling(nn.Module):
-    def forward(self, x: Tensor, switches: Switches, unpool: Unpooling) -> Tensor:
+    def forward(self, x: Tensor, switches: Where, unpool: Unpooling) -> Tensor:
         height, width = switches.input_size
         if unpool == "known":
-            return switch_unpool2d(x, switches)
+            if isinstance(switches, Switches):
+                return switch_unpool2d(x, switches)
+            return soft_argmax_unpool2d(x, switches.where, switches.kernel_size)
         if unpool == "fixed":
             return fixed_unpool2d(x, switches.kernel_size, switches.stride, output_size=(height, width))
         kernel_height, kernel_width = switches.kernel_size
@@ -253,7 +293,7 @@ def _check_unpool(unpool: str) -> None:
         raise ValueError(f"SWWAE: expected unpool to be one of {', '.join(get_args(Unpooling))}, got {unpool!r}")
 
 
-def _taps(switches: Switches, unpool: Unpooling) -> int:
+def _taps(switches: Where, unpool: Unpooling) -> int:
     """Return how many taps of a window receive its value."""
     kernel_height, kernel_width = switches.kernel_size
     return kernel_height * kernel_width if unpool == "upsample" else 1

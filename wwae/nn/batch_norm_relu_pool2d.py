@@ -72,31 +72,36 @@ class BatchNormReLUPool2d(torch.nn.modules.batchnorm._NormBase):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> tuple[Tensor, Switches]:
-        momentum = 0.0 if self.momentum is None else self.momentum
-        follows = self.training and self.track_running_stats
-        if follows and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                momentum = 1.0 / float(self.num_batches_tracked)
-        given = follows or not self.training
-        return batch_norm_relu_pool2d(
-            input,
-            self.running_mean if given else None,
-            self.running_var if given else None,
-            self.weight,
-            self.bias,
-            self.training or (self.running_mean is None and self.running_var is None),
-            momentum,
-            self.eps,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-        )
+        return normalised_relu_pool(self, self, input)
 
     def extra_repr(self) -> str:
         pooling = ", ".join(
             f"{name}={getattr(self, name)}" for name in ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
         )
         return f"{super().extra_repr()}, {pooling}"
+
+
+def normalised_relu_pool(norm: torch.nn.modules.batchnorm._NormBase, pool: Any, input: Tensor) -> tuple[Tensor, Switches]:
+    """What ``BatchNorm2d`` ``norm``, ReLU and the windows of ``pool`` make of a map; the running statistics follow."""
+    momentum = 0.0 if norm.momentum is None else norm.momentum
+    follows = norm.training and norm.track_running_stats
+    if follows and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        if norm.momentum is None:
+            momentum = 1.0 / float(norm.num_batches_tracked)
+    given = follows or not norm.training
+    return batch_norm_relu_pool2d(
+        input,
+        norm.running_mean if given else None,
+        norm.running_var if given else None,
+        norm.weight,
+        norm.bias,
+        norm.training or (norm.running_mean is None and norm.running_var is None),
+        momentum,
+        norm.eps,
+        pool.kernel_size,
+        pool.stride,
+        pool.padding,
+        pool.dilation,
+        pool.ceil_mode,
+    )

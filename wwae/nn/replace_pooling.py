@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import nn
 
+from wwae.nn.fused_sequential import FusedSequential, chains, is_watched
 from wwae.nn.index_flow import IndexFlow, find_index_flow
 from wwae.nn.max_pool2d import MaxPool2d
 from wwae.nn.max_unpool2d import MaxUnpool2d
@@ -36,12 +38,14 @@ class Replacement:
         name (str): its name in the model; several names of one module are joined by commas.
         before, after (str): its class; the same where it was left alone.
         reason (str): why, in words.
+        fusion (str): for a pool, which layers run in one pass with it, or why none do; empty without ``fuse``.
     """
 
     name: str
     before: str
     after: str
     reason: str
+    fusion: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,24 +54,21 @@ class PoolingReport:
 
     Attributes:
         entries (tuple[Replacement, ...]): one for each max pool and unpool of the model, in the model's order.
-        note (str): what holds for the model as a whole.
     """
 
     entries: tuple[Replacement, ...]
-    note: str = ""
 
     def __str__(self) -> str:
         rows = [
             (
                 entry.name or "(the model)",
                 f"{entry.before} -> {entry.after}" if entry.before != entry.after else f"{entry.before}, left alone",
-                entry.reason,
+                f"{entry.reason}; {entry.fusion}" if entry.fusion else entry.reason,
             )
             for entry in self.entries
         ] or [("", "no max pooling found", "")]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        lines = [f"{name:<{widths[0]}}  {change:<{widths[1]}}  {reason}".strip() for name, change, reason in rows]
-        return "\n".join([*lines, self.note] if self.note else lines)
+        return "\n".join(f"{name:<{widths[0]}}  {change:<{widths[1]}}  {reason}".strip() for name, change, reason in rows)
 
 
 def replace_pooling(model: nn.Module, fuse: bool = True, inplace: bool = False) -> tuple[nn.Module, PoolingReport]:
@@ -77,19 +78,22 @@ def replace_pooling(model: nn.Module, fuse: bool = True, inplace: bool = False) 
       :class:`wwae.nn.SwitchPool2d`: one byte for an index in place of eight, and the unpool needs no ``output_size``.
     - Every other ``MaxPool2d`` and every ``MaxUnpool2d`` becomes the drop-in :class:`wwae.nn.MaxPool2d` or
       :class:`wwae.nn.MaxUnpool2d`, with int64 indices where the model sees them.
+    - With ``fuse``, ``torch.nn.Sequential`` that runs ``Conv2d, ReLU, MaxPool2d`` or ``BatchNorm2d, ReLU, MaxPool2d`` one after
+      the other becomes :class:`wwae.nn.FusedSequential`, which computes them in one pass. Chains that ``forward`` calls itself, or
+      whose maps something else sees, stay single layers.
     - Subclasses of them, other kinds of pooling, and pooling functions that ``forward`` calls are left alone.
 
     The modules stay the same objects under the same names, with their hooks, attributes and state dict; only their class changes.
     A copy of the model is traced with ``torch.fx`` to find where indices go; a model that can't be traced keeps int64 indices.
 
-    Values are the same bit for bit, with two exceptions. An unpool of switches always gives the size that was pooled, also where
+    Values are the same bit for bit, those of fused chains to the rounding that :class:`wwae.nn.FusedSequential` states, with two
+    exceptions. An unpool of switches always gives the size that was pooled, also where
     PyTorch's default size would lose a last odd row or column, and refuses any other ``output_size``. Where windows overlap, the
     gradient of an unpool goes to the window that won, and 16-bit gradients of a pool are summed in float32.
 
     Args:
         model (nn.Module): any; one wrapped in ``DataParallel``, ``DistributedDataParallel`` or ``torch.compile`` as well.
-        fuse (bool): accepted for chains of convolution, batch normalisation, ReLU and pooling, none of which is fused by this
-            version. Default: True.
+        fuse (bool): run chains of convolution or batch normalisation, ReLU and pooling in one pass. Default: True.
         inplace (bool): change ``model`` itself; else a deep copy of it. Default: False.
 
     Returns:
@@ -115,22 +119,60 @@ def replace_pooling(model: nn.Module, fuse: bool = True, inplace: bool = False) 
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
 
+    targets = {module: choice for module in names if (choice := _choose(module, names_inside.get(module), flow)) is not None}
+    before = {module: _label(module) for module in targets}
+    for module, (target, _) in targets.items():
+        if target is not None:
+            # The class alone is exchanged: the object keeps its hooks and attributes, and stays the same one wherever else the
+            # model refers to it (lists, slices of a Sequential, a second name).
+            module.__class__ = target
+    fused = _fuse(model, names) if fuse else {}
+
     entries = []
-    for module, known_as in names.items():
-        choice = _choose(module, names_inside.get(module), flow)
-        if choice is not None:
-            target, reason = choice
-            before = _label(module)
-            if target is not None:
-                # The class alone is exchanged: the object keeps its hooks and attributes, and stays the same one wherever else the
-                # model refers to it (lists, slices of a Sequential, a second name).
-                module.__class__ = target
-            entries.append(Replacement(", ".join(known_as), before, _label(module), reason))
+    for module, (_, reason) in targets.items():
+        fusion = ""
+        if fuse and isinstance(module, (MaxPool2d, SwitchPool2d)):
+            fusion = fused.get(module) or f"not fused: {_why_not(module, model)}"
+        entries.append(Replacement(", ".join(names[module]), before[module], _label(module), reason, fusion))
     for scope, function in sorted(flow.functions):
         place = ".".join(part for part in (names[inner][0], scope) if part)
         entries.append(Replacement(place, function, function, "a function that forward calls, not a module"))
-    note = "Convolution, batch normalisation, ReLU and pooling stay separate layers: this version fuses no chains." if fuse else ""
-    return model, PoolingReport(tuple(entries), note)
+    return model, PoolingReport(tuple(entries))
+
+
+def _fuse(model: nn.Module, names: dict[nn.Module, list[str]]) -> dict[nn.Module, str]:
+    """Let the Sequentials of a model run their chains in one pass; returns what was done, in words, for each pool."""
+    fused: dict[nn.Module, str] = {}
+    for sequential in list(model.modules()):
+        if not _is_plain_sequential(sequential) or "forward" in vars(sequential):
+            continue
+        for layers in chains(sequential):
+            if len(layers) == 3:
+                sequential.__class__ = FusedSequential
+                first, relu = names[layers[0]][0], names[layers[1]][0]
+                start = f"the bias of {first}" if isinstance(layers[0], nn.Conv2d) else first
+                fused[layers[2]] = f"fused: runs in one pass with {start} and {relu}"
+    return fused
+
+
+def _is_plain_sequential(module: nn.Module) -> TypeGuard[nn.Sequential]:
+    return type(module) in (nn.Sequential, FusedSequential)
+
+
+def _why_not(pool: nn.Module, model: nn.Module) -> str:
+    """Why no chain ends in a pool, in words."""
+    if pool.return_indices and not isinstance(pool, SwitchPool2d):
+        return "it gives int64 indices"
+    for sequential in model.modules():
+        if _is_plain_sequential(sequential):
+            layers = [layer for group in chains(sequential) for layer in group]
+            if pool in layers:
+                before = layers[max(layers.index(pool) - 2, 0) : layers.index(pool)]
+                watched = [_label(layer) for layer in (*before, pool) if is_watched(layer)]
+                if watched:
+                    return f"a hook sees the maps of {watched[0]}"
+                return f"{' and '.join(map(_label, before)) or 'nothing'} before it"
+    return "no torch.nn.Sequential runs it, but a forward that may use the maps before it"
 
 
 def _choose(module: nn.Module, name: str | None, flow: IndexFlow) -> tuple[type[nn.Module] | None, str] | None:

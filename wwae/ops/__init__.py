@@ -5,6 +5,8 @@ from wwae.ops.bias_relu_pool2d import bias_relu_pool2d
 from wwae.ops.fixed_unpool2d import fixed_unpool2d
 from wwae.ops.max_pool2d import max_pool2d
 from wwae.ops.max_unpool2d import max_unpool2d
+from wwae.ops.soft_argmax_pool2d import soft_argmax_pool2d
+from wwae.ops.soft_argmax_unpool2d import soft_argmax_unpool2d
 from wwae.ops.switch_gather2d import SwitchGather2d as _SwitchGather2d  # noqa: F401  (before the operations it closes)
 from wwae.ops.switch_pool2d import switch_pool2d
 from wwae.ops.switch_unpool2d import switch_unpool2d
@@ -20,6 +22,8 @@ __all__ = [
     "fixed_unpool2d",
     "max_pool2d",
     "max_unpool2d",
+    "soft_argmax_pool2d",
+    "soft_argmax_unpool2d",
     "switch_pool2d",
     "switch_unpool2d",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wwae.reference.window import Pair, offset_dtype, pooled_sizes, spatial_size
+from wwae.reference.window import Pair, accumulation_dtype, offset_dtype, pooled_sizes, spatial_size
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 OVERLAPS = ("last", "sum", "mean")
@@ -145,6 +145,26 @@ def require_same_device(operation: str, argument: str, tensor: Tensor, x: Tensor
     """Refuse a tensor that is not where ``x`` is."""
     if tensor.device != x.device:
         raise RuntimeError(f"{operation}: expected {argument} on {x.device}, the device of x, got {tensor.device}")
+
+
+def require_like(operation: str, argument: str, tensor: Tensor, shape: Sequence[int], dtype: torch.dtype, x: Tensor) -> None:
+    """Refuse a tensor of another shape or dtype, or that is not where ``x`` is."""
+    if tuple(tensor.shape) != tuple(shape):
+        raise RuntimeError(f"{operation}: expected {argument} of shape {tuple(shape)}, got {tuple(tensor.shape)}")
+    if tensor.dtype != dtype:
+        raise RuntimeError(f"{operation}: expected {argument} of dtype {dtype}, got {tensor.dtype}")
+    if tensor.device != x.device:
+        raise RuntimeError(f"{operation}: expected {argument} on {x.device}, got {tensor.device}")
+
+
+def require_plane_values(operation: str, argument: str, values: Tensor, x: Tensor) -> None:
+    """Refuse what is not one value for every plane of ``x``, in the type of its sums."""
+    require_like(operation, argument, values, x.shape[:2], accumulation_dtype(x.dtype), x)
+
+
+def require_positions(operation: str, where: Tensor, what: Tensor) -> None:
+    """Refuse what is not one position for every value of ``what``, in the type of its sums."""
+    require_like(operation, "where", where, (*what.shape, 2), accumulation_dtype(what.dtype), what)
 
 
 def unpooled_size(

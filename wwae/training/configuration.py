@@ -73,7 +73,11 @@ class ModelConfiguration(_Group):
         default="(64)5c-2p-(64)3c-2p-(64)3c-2p-10fc",
         description="layers in the notation of Zhao et al. (2015): (MAPS)Kc convolution, Kp pooling, Nfc linear",
     )
-    pooling: Literal["hard"] = Field(default="hard", description="hard: max and argmax of each window")
+    pooling: Literal["hard", "soft"] = Field(
+        default="hard",
+        description="hard: max and argmax of each window; soft: their soft versions (eq. 3, 4), with a continuous where",
+    )
+    beta: float = Field(default=100.0, ge=0.0, description="sharpness of soft pooling: 0 is the mean, a large one the maximum")
     unpool: Literal["known", "fixed", "upsample"] = Field(
         default="known",
         description="where the decoder puts a value: known: at the recorded switch; fixed: at one tap of every window; "

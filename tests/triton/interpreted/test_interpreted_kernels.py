@@ -1,8 +1,9 @@
-"""Every Triton kernel, run by the interpreter, equals the reference bit for bit."""
+"""Every Triton kernel, run by the interpreter, equals the reference: bit for bit, the soft operations up to rounding."""
 
 import fused_cases
 import kernel_cases
 import pytest
+import soft_cases
 import torch
 from kernel_cases import CASES, DTYPES, Case
 
@@ -31,6 +32,16 @@ overlapping_case = pytest.mark.parametrize(
 @every_case
 def test_equals_reference(stem: str, case: Case, dtype: torch.dtype, channels_last: bool):
     check = getattr(kernel_cases, f"check_{stem}")
+    check(getattr(triton_kernels, f"{stem}_triton"), case, dtype, channels_last)
+
+
+@pytest.mark.parametrize(
+    "stem",
+    ["soft_argmax_pool2d", "soft_argmax_pool2d_backward", "soft_argmax_unpool2d", "soft_argmax_unpool2d_backward"],
+)
+@every_case
+def test_soft_operations_are_near_the_reference(stem: str, case: Case, dtype: torch.dtype, channels_last: bool):
+    check = getattr(soft_cases, f"check_{stem}")
     check(getattr(triton_kernels, f"{stem}_triton"), case, dtype, channels_last)
 
 

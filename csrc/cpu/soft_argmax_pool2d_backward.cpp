@@ -1,0 +1,145 @@
+// soft_argmax_pool2d_backward: from the gradients g in what and p in where, at a tap z of weight w
+//
+//   gradient in z     sum over the windows of w (g + beta h), with h = g (z - what) + p . (position - where)
+//   gradient in beta  sum of w (z - what) h, for every plane
+//
+// One pass over x: the softmax of a window is made again, its powers kept in the first-level cache, and the gradient
+// written. Windows that do not meet are written row by row; others are added in the order of their rows in a buffer of
+// one plane (or of some channels of an image), and rounded once. The sum for beta goes along a row of windows and then
+// over the rows. So no order depends on the number of threads.
+//
+// Bytes moved per window, s = element size, f = size of a sum, A = pixels per window: read A s + s + 2 f, write A s.
+#include "common/checks.h"
+#include "common/dtype.h"
+#include "common/pairs.h"
+#include "cpu/soft_window.h"
+
+namespace wwae {
+namespace {
+
+template <typename scalar_t>
+struct SoftPoolBackward {
+  using element = element_t<scalar_t>;
+  using sum_t = accumulate_t<scalar_t>;
+
+  const Geometry& g;
+  const Images& images;
+  const element* x;
+  const element* what;  // gradients; (images, OH, OW, channels)
+  const sum_t* where;  // (images, OH, OW, channels, 2)
+  const std::vector<sum_t>& betas;
+  sum_t* beta_rows;  // (images, OH, channels), or null
+  const std::vector<sum_t> columns = tap_positions<sum_t>(g.w);
+  const std::vector<sum_t> rows = tap_positions<sum_t>(g.h);
+
+  template <typename target_t>
+  void row(const target_t& target, int64_t image, int64_t oh, Range<int64_t> some_channels) const {
+    const int64_t channels = images.channels;
+    std::vector<sum_t> powers(g.taps() * kLanes<sum_t>);
+    sum_t* sums = beta_rows == nullptr ? nullptr : beta_rows + (image * g.h.output + oh) * channels;
+    if (sums != nullptr) std::fill(sums + some_channels.begin, sums + some_channels.end, sum_t{0});
+    for_windows_of_row<sum_t>(g, channels, some_channels, [&](auto width, int64_t ow, auto real, int64_t channel) {
+      constexpr int N = width;
+      const Vector<sum_t, N> sum = window<N>(target, image, oh, ow, real, channel, powers.data());
+      if (sums == nullptr) return;
+      if (channels > 1) {
+        for (int i = 0; i < N; ++i) sums[channel + i] += lane(sum, i);
+      } else {
+        for (int i = 0; i < N; ++i) *sums += lane(sum, i);
+      }
+    });
+  }
+
+ private:
+  template <typename lanes_t>
+  static sum_t lane(const lanes_t& lanes, int i) {
+    if constexpr (std::is_same_v<lanes_t, sum_t>) {
+      return lanes;
+    } else {
+      return lanes[i];
+    }
+  }
+
+  // Puts the gradient of N windows, returns their gradient in beta.
+  template <int N, typename target_t>
+  Vector<sum_t, N> window(const target_t& target, int64_t image, int64_t oh, int64_t ow, Range<int64_t> real,
+                          int64_t channel, sum_t* powers) const {
+    using lanes_t = Vector<sum_t, N>;
+    const int64_t channels = images.channels;
+    const int64_t line = g.w.input * channels;
+    const int64_t stride = channels > 1 ? 1 : g.w.stride;
+    const element* corner = x + (image * g.h.input + g.h.start(oh)) * line + g.w.start(ow) * channels + channel;
+    const Taps<element> taps = {corner, g.h.taps(oh), real, line, channels, stride, g.w.kernel};
+    const sum_t* sharpness = betas.data() + image * channels + channel;
+    const lanes_t beta = channels > 1 ? load_strided<N>(sharpness, 1) : broadcast<N>(*sharpness);
+    const SoftWindow<scalar_t, N> soft(taps, beta, columns.data(), rows.data(), powers);
+
+    const int64_t at = ((image * g.h.output + oh) * g.w.output + ow) * channels + channel;
+    const lanes_t value = widen<scalar_t, N>(load<N>(what + at));
+    const lanes_t across = load_even<N>(where + 2 * at);
+    const lanes_t down = load_odd<N>(where + 2 * at);
+    const lanes_t share = 1 / soft.total;
+    lanes_t beta_sum{};
+    for (int64_t r = taps.rows.begin; r < taps.rows.end; ++r) {
+      const lanes_t row_pull = down * (rows[r] - soft.y);
+      auto* place = target.at(g.h.start(oh) + r, g.w.start(ow), channel);
+      target.template put_row<N>(place, g.w, real, stride, target.channels, [&](int64_t c) -> lanes_t {
+        const lanes_t weight = load<N>(powers + (r * g.w.kernel + c) * N) * share;
+        const lanes_t centred = soft.centred(r, c);
+        const lanes_t pull = value * centred + across * (columns[c] - soft.x) + row_pull;
+        beta_sum += weight * centred * pull;
+        return weight * (value + beta * pull);
+      });
+    }
+    return beta_sum;
+  }
+};
+
+std::tuple<Tensor, Tensor> soft_argmax_pool2d_backward_cpu(const Tensor& x, const Tensor& beta, const Tensor& grad_what,
+                                                           const Tensor& grad_where, const Pair& kernel_size,
+                                                           const Pair& stride, const Pair& padding, bool beta_grad) {
+  constexpr const char* op = "soft_argmax_pool2d_backward";
+  check_4d(op, "x", x);
+  const Geometry g = pool_geometry(op, x, kernel_size, stride, padding, {1, 1}, false);
+  const MemoryFormat layout = memory_format_of(x);
+  return dispatch_floating(op, x, [&](auto scalar) -> std::tuple<Tensor, Tensor> {
+    using scalar_t = typename decltype(scalar)::type;
+    using sum_t = accumulate_t<scalar_t>;
+    check_plane_values(op, "beta", beta, x);
+    check_gradients(op, grad_what, grad_where, x, g);
+    Tensor grad_x = allocate(sizes_of(x), x.scalar_type(), layout, x);
+    Tensor grad_beta = allocate({x.size(0), x.size(1)}, beta.scalar_type(), MemoryFormat::Contiguous, x);
+    auto* beta_sums = static_cast<sum_t*>(grad_beta.mutable_data_ptr());
+    std::fill_n(beta_sums, grad_beta.numel(), sum_t{0});
+    if (grad_x.numel() == 0) return {grad_x, grad_beta};
+    const Tensor map = with_layout(x, layout);
+    const Tensor what = with_layout(grad_what, layout);
+    const Tensor where = pairs_with_layout(grad_where, layout);
+    const Images images(x, layout);
+    const std::vector<sum_t> betas = plane_values<sum_t>(beta);
+    std::vector<sum_t> beta_rows(beta_grad ? images.count * g.h.output * images.channels : 0);
+    const SoftPoolBackward<scalar_t> backward{g,
+                                              images,
+                                              elements<scalar_t>(map),
+                                              elements<scalar_t>(what),
+                                              static_cast<const sum_t*>(where.const_data_ptr()),
+                                              betas,
+                                              beta_grad ? beta_rows.data() : nullptr};
+    write_windows<scalar_t>(g, images, mutable_elements<scalar_t>(grad_x),
+                            [&](const auto& target, auto... place) { backward.row(target, place...); });
+    for (int64_t image = 0; beta_grad && image < images.count; ++image) {
+      for (int64_t oh = 0; oh < g.h.output; ++oh) {
+        const sum_t* sums = beta_rows.data() + (image * g.h.output + oh) * images.channels;
+        for (int64_t c = 0; c < images.channels; ++c) beta_sums[image * images.channels + c] += sums[c];
+      }
+    }
+    return {grad_x, grad_beta};
+  });
+}
+
+STABLE_TORCH_LIBRARY_IMPL(wwae, CPU, m) {
+  m.impl("soft_argmax_pool2d_backward", TORCH_BOX(&soft_argmax_pool2d_backward_cpu));
+}
+
+}  // namespace
+}  // namespace wwae

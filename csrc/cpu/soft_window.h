@@ -1,0 +1,117 @@
+// The softmax of a window, for the lanes of a vector: what soft_argmax_pool2d and its gradient share.
+#pragma once
+
+#include <limits>
+#include <vector>
+
+#include "cpu/exponential.h"
+#include "cpu/tap_lanes.h"
+
+namespace wwae {
+
+// Positions of the taps of an axis: evenly from -1 to 1.
+template <typename sum_t>
+std::vector<sum_t> tap_positions(const Axis& axis) {
+  std::vector<sum_t> positions(axis.kernel, 0);
+  for (int64_t tap = 0; tap < axis.kernel && axis.kernel > 1; ++tap) {
+    positions[tap] = static_cast<sum_t>(2 * tap - (axis.kernel - 1)) / static_cast<sum_t>(axis.kernel - 1);
+  }
+  return positions;
+}
+
+// beta (N, C) in any strides, as one value a plane; NaN where it is negative or not finite.
+template <typename sum_t>
+std::vector<sum_t> plane_values(const Tensor& beta) {
+  const auto* values = static_cast<const sum_t*>(beta.const_data_ptr());
+  std::vector<sum_t> planes;
+  planes.reserve(beta.numel());
+  for (int64_t n = 0; n < beta.size(0); ++n) {
+    for (int64_t c = 0; c < beta.size(1); ++c) {
+      const sum_t value = values[n * beta.stride(0) + c * beta.stride(1)];
+      const bool usable = value >= 0 && value < std::numeric_limits<sum_t>::infinity();
+      planes.push_back(usable ? value : std::numeric_limits<sum_t>::quiet_NaN());
+    }
+  }
+  return planes;
+}
+
+// Where the taps of N windows stand in memory.
+template <typename element>
+struct Taps {
+  const element* corner;  // tap (0, 0) of the first window, perhaps outside of the map
+  Range<int64_t> rows;  // the real taps
+  Range<int64_t> columns;
+  int64_t line;  // from a row to the next, in elements
+  int64_t step;  // from a column to the next
+  int64_t stride;  // from a lane to the next
+  int64_t kernel;  // columns of a window
+};
+
+// Softmax of beta times the taps, the maximum subtracted. A tap infinitely far below the maximum has no power.
+template <typename scalar_t, int N>
+struct SoftWindow {
+  using sum_t = accumulate_t<scalar_t>;
+  using lanes_t = Vector<sum_t, N>;
+
+  const Taps<element_t<scalar_t>>& taps;
+  lanes_t maximum;
+  lanes_t total{};  // of the powers
+  lanes_t mean{};  // of the values, less the maximum
+  lanes_t x{};  // mean column
+  lanes_t y{};  // mean row
+
+  // `powers`, unless null: kept here, N for every tap (r, c) at (r * kernel + c) * N.
+  SoftWindow(const Taps<element_t<scalar_t>>& taps, lanes_t beta, const sum_t* columns, const sum_t* rows,
+             sum_t* powers)
+      : taps(taps), maximum(lanes_t{} - std::numeric_limits<sum_t>::infinity()) {
+    for (int64_t r = taps.rows.begin; r < taps.rows.end; ++r) {
+      for (int64_t c = taps.columns.begin; c < taps.columns.end; ++c) {
+        const lanes_t value = tap(r, c);
+        maximum = value > maximum ? value : maximum;  // a NaN shows in the powers
+      }
+    }
+    for (int64_t r = taps.rows.begin; r < taps.rows.end; ++r) {
+      lanes_t row{};
+      for (int64_t c = taps.columns.begin; c < taps.columns.end; ++c) {
+        const lanes_t far = distance(r, c);
+        const auto lost = far == -std::numeric_limits<sum_t>::infinity();
+        const lanes_t below = lost ? lanes_t{} : far;
+        const lanes_t power = lost ? lanes_t{} : exponential<sum_t, N>(beta * below);
+        if (powers != nullptr) store<N>(powers + (r * taps.kernel + c) * N, power);
+        row += power;
+        mean += power * below;
+        x += power * columns[c];
+      }
+      total += row;
+      y += row * rows[r];
+    }
+    mean /= total;
+    // Rounding may carry a mean of bounds past the bound, which it is then.
+    x = clamped(x / total);
+    y = clamped(y / total);
+  }
+
+  lanes_t tap(int64_t r, int64_t c) const {
+    return widen<scalar_t, N>(load_tap<N>(taps.corner + r * taps.line + c * taps.step, taps.stride, c, taps.kernel));
+  }
+
+  // The value of a tap less the mean of its window; 0 less the mean for a tap without power.
+  lanes_t centred(int64_t r, int64_t c) const {
+    const lanes_t far = distance(r, c);
+    return (far == -std::numeric_limits<sum_t>::infinity() ? lanes_t{} : far) - mean;
+  }
+
+ private:
+  // Equal infinities differ by 0.
+  lanes_t distance(int64_t r, int64_t c) const {
+    const lanes_t value = tap(r, c);
+    return value == maximum ? lanes_t{} : value - maximum;
+  }
+
+  static lanes_t clamped(lanes_t position) {
+    const lanes_t one = lanes_t{} + 1;
+    return position > 1 ? one : (position < -1 ? -one : position);
+  }
+};
+
+}  // namespace wwae

@@ -1,0 +1,94 @@
+"""A ``Sequential`` that runs the layers before a max pooling together with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from wwae.nn.batch_norm_relu_pool2d import normalised_relu_pool
+from wwae.nn.max_pool2d import MaxPool2d
+from wwae.nn.switch_pool2d import SwitchPool2d
+from wwae.ops import bias_relu_pool2d
+
+__all__ = ["FusedSequential", "chains"]
+
+
+class FusedSequential(nn.Sequential):
+    """:class:`torch.nn.Sequential` that computes some chains of its layers in one pass over the map that is pooled.
+
+    ``BatchNorm2d, ReLU, MaxPool2d`` runs as :func:`wwae.ops.batch_norm_relu_pool2d`; ``Conv2d, ReLU, MaxPool2d`` as the
+    convolution without its bias, and :func:`wwae.ops.bias_relu_pool2d`. The full-resolution maps between the layers are never
+    stored. The pooling has to be :class:`wwae.nn.MaxPool2d` without indices, or :class:`wwae.nn.SwitchPool2d`.
+
+    The layers stay what they are, under their names and with their state dict, and chains are looked for in each call. So a slice
+    that ends within a chain, a layer that is called by itself, a layer that is exchanged (``convert_sync_batchnorm``), and a layer
+    with a hook, which is to see its input and output, all compute what they say. Sequentials inside are looked into.
+
+    Numbers equal those of the single layers: after batch normalisation to its rounding; after a convolution bit for bit where
+    PyTorch adds the bias to the rounded sum, as it does on GPUs, and else, as on most CPUs, to the rounding of that addition.
+    """
+
+    def forward(self, input: Any) -> Any:
+        if isinstance(input, torch.fx.Proxy):
+            return super().forward(input)  # a symbolic trace shows the layers, as that of any Sequential
+        for layers in chains(self):
+            input = layers[0](input) if len(layers) == 1 else _run(layers, input)
+        return input
+
+    def _get_name(self) -> str:
+        return "Sequential"
+
+
+def chains(layers: Iterable[nn.Module]) -> list[tuple[nn.Module, ...]]:
+    """Split layers, those of Sequentials among them included, into chains of three that run in one pass, and single layers."""
+    flat = list(_flattened(layers))
+    groups: list[tuple[nn.Module, ...]] = []
+    start = 0
+    while start < len(flat):
+        length = 3 if _is_chain(flat[start : start + 3]) else 1
+        groups.append(tuple(flat[start : start + length]))
+        start += length
+    return groups
+
+
+def _flattened(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for layer in layers:
+        if type(layer) in (nn.Sequential, FusedSequential) and not is_watched(layer):
+            yield from _flattened(layer.children())
+        else:
+            yield layer
+
+
+def _is_chain(layers: list[nn.Module]) -> bool:
+    if len(layers) < 3 or type(layers[1]) is not nn.ReLU or type(layers[2]) not in (MaxPool2d, SwitchPool2d):
+        return False
+    first, _, pool = layers
+    if type(pool) is MaxPool2d and pool.return_indices:
+        return False
+    if type(first) is nn.Conv2d:
+        return first.bias is not None and not any(map(is_watched, layers))
+    return type(first) is nn.BatchNorm2d and not any(map(is_watched, layers))
+
+
+def is_watched(layer: nn.Module) -> bool:
+    """Whether something is to see what goes in or out of a layer, or computes it in the layer's place."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return any(hooks) or "forward" in vars(layer) or (not torch.compiler.is_compiling() and _has_any_global_hook())
+
+
+def _run(layers: tuple[nn.Module, ...], input: Tensor) -> Any:
+    first, _relu, pool = layers
+    assert isinstance(pool, nn.MaxPool2d)
+    if isinstance(first, nn.BatchNorm2d):
+        first._check_input_dim(input)
+        values, switches = normalised_relu_pool(first, pool, input)
+    else:
+        assert isinstance(first, nn.Conv2d) and first.bias is not None
+        sums = first._conv_forward(input, first.weight, None)
+        window = pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+        values, switches = bias_relu_pool2d(sums, first.bias, *window)
+    return (values, switches) if pool.return_indices else values
