@@ -18,12 +18,13 @@ from wwae.ops import _arguments as check
 from wwae.ops import batch_norm_relu_pool2d_backward as backward_operation
 from wwae.ops._batch import as_given, batched
 from wwae.ops._library import Differentiable, define
+from wwae.ops._pooled import empty_pooled
 from wwae.ops._relu import differentiated_again, fold_into_channels, per_channel, require_parameter
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_unpool2d import SwitchUnpool2d, in_layout_of
 from wwae.ops.switches import Switches, _make
 from wwae.reference.relu import masked_gradient
-from wwae.reference.window import Pair, accumulation_dtype, memory_format, offset_dtype, spatial_size
+from wwae.reference.window import Pair, accumulation_dtype, offset_dtype, spatial_size
 
 __all__ = ["batch_norm_relu_pool2d"]
 
@@ -43,18 +44,13 @@ def _fake(
     dilation: Pair,
     ceil_mode: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    check.require_dtype(NAME, "x", x)
-    check.require_image(NAME, "x", x)
+    geometry = kernel_size, stride, padding, dilation, ceil_mode
+    values, offsets = empty_pooled(NAME, x, *geometry, x.dtype, offset_dtype(kernel_size))
     require_parameter(NAME, "weight", weight, x)
     require_parameter(NAME, "bias", bias, x)
     if mean is not None and variance is not None:
         require_parameter(NAME, "mean", mean, x)
         require_parameter(NAME, "variance", variance, x)
-    check.require_geometry(NAME, kernel_size, stride, padding, dilation)
-    windows = check.require_windows(NAME, x, kernel_size, stride, padding, dilation, ceil_mode)
-    shape, layout = (*x.shape[:2], *windows), memory_format(x)
-    values = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
-    offsets = torch.empty(shape, dtype=offset_dtype(kernel_size), device=x.device, memory_format=layout)
     mean_used, variance_used = (torch.empty(x.shape[1], dtype=accumulation_dtype(x.dtype), device=x.device) for _ in range(2))
     return values, offsets, mean_used, variance_used
 

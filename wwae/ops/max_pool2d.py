@@ -11,10 +11,11 @@ from torch import Tensor
 from wwae.ops import _arguments as check
 from wwae.ops._batch import as_given, batched
 from wwae.ops._library import Differentiable, define
+from wwae.ops._pooled import empty_pooled
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_pool2d import SwitchPool2d
 from wwae.ops.switch_unpool2d import SwitchUnpool2d, in_layout_of
-from wwae.reference.window import Pair, memory_format, offset_dtype, spatial_size
+from wwae.reference.window import Pair, offset_dtype, spatial_size
 
 __all__ = ["max_pool2d"]
 
@@ -24,15 +25,8 @@ NAME = "max_pool2d"
 def _fake(
     x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    check.require_dtype(NAME, "x", x)
-    check.require_image(NAME, "x", x)
-    check.require_geometry(NAME, kernel_size, stride, padding, dilation)
-    windows = check.require_windows(NAME, x, kernel_size, stride, padding, dilation, ceil_mode)
-    shape, layout = (*x.shape[:2], *windows), memory_format(x)
-    values, indices, offsets = (
-        torch.empty(shape, dtype=dtype, device=x.device, memory_format=layout)
-        for dtype in (x.dtype, torch.int64, offset_dtype(kernel_size))
-    )
+    geometry = kernel_size, stride, padding, dilation, ceil_mode
+    values, indices, offsets = empty_pooled(NAME, x, *geometry, x.dtype, torch.int64, offset_dtype(kernel_size))
     return values, indices, offsets
 
 
