@@ -2,5 +2,8 @@
 
 import fused_cases
 import kernel_cases
+import soft_cases
 
-CHECKS = kernel_cases.CHECKS | fused_cases.CHECKS
+SOFT = ("soft_argmax_pool2d", "soft_argmax_pool2d_backward", "soft_argmax_unpool2d", "soft_argmax_unpool2d_backward")
+
+CHECKS = kernel_cases.CHECKS | fused_cases.CHECKS | {stem: (getattr(soft_cases, f"check_{stem}"), [()]) for stem in SOFT}

@@ -111,7 +111,7 @@ def channel_statistics(x: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
     wide = accumulation_dtype(x)
     if x.numel() == 0:
         return (torch.full((channels,), torch.nan, dtype=wide, device=x.device),) * 2
-    strips = strip_map(*x.shape, channels_last)
+    strips = strip_map(batch, channels, height, width, channels_last)
     partial = torch.empty((3, *strips.partial), dtype=wide, device=x.device)
     with torch.cuda.device_of(x):
         statistics_kernel[strips.grid](

@@ -104,7 +104,7 @@ def batch_norm_relu_pool2d_backward_triton(
     output = torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=layout)
     if grad.numel() == 0:
         return output.zero_(), *torch.zeros((2, channels), dtype=wide, device=x.device)
-    strips = strip_map(*grad.shape, channels_last)
+    strips = strip_map(batch, channels, out_height, out_width, channels_last)
     partial = torch.empty((2, *strips.partial), dtype=wide, device=x.device)
     with torch.cuda.device_of(grad):
         batch_norm_sums_kernel[strips.grid](

@@ -63,7 +63,7 @@ def bias_relu_pool2d_backward_triton(
     wide = accumulation_dtype(grad)
     if grad.numel() == 0:
         return output.zero_(), torch.zeros(channels, dtype=wide, device=grad.device)
-    strips = strip_map(*grad.shape, channels_last)
+    strips = strip_map(batch, channels, out_height, out_width, channels_last)
     partial = torch.empty((1, *strips.partial), dtype=wide, device=grad.device)
     with torch.cuda.device_of(grad):
         bias_sums_kernel[strips.grid](

@@ -58,6 +58,14 @@ struct Wide {
     return wide;
   }
 
+  sum_t lane(int p, int i) const {
+    if constexpr (kLanesOfPart == 1) {
+      return part[p];
+    } else {
+      return part[p][i];
+    }
+  }
+
   void round_to(element* x) const {
     for (int p = 0; p < kParts; ++p) {
       store<kLanesOfPart>(x + p * kLanesOfPart, narrow<scalar_t, kLanesOfPart>(part[p]));
@@ -65,19 +73,39 @@ struct Wide {
   }
 };
 
-// `body(part, number)` of every part of x, rounded.
+// Half `half` (0 or 1) of x, and a vector of two halves, in registers: a load that spans two stores would wait for
+// both.
+template <int half, typename T, int N, size_t... lane>
+Vector<T, N / 2> half_of(Vector<T, N> x, std::index_sequence<lane...>) {
+#if __has_builtin(__builtin_shufflevector)
+  return __builtin_shufflevector(x, x, (half * N / 2 + lane)...);
+#else
+  return Vector<T, N / 2>{x[half * N / 2 + lane]...};
+#endif
+}
+
+template <typename T, int N, size_t... lane>
+Vector<T, 2 * N> join(Vector<T, N> low, Vector<T, N> high, std::index_sequence<lane...>) {
+#if __has_builtin(__builtin_shufflevector)
+  return __builtin_shufflevector(low, high, lane...);
+#else
+  return Vector<T, 2 * N>{(lane < N ? low[lane % N] : high[lane % N])...};
+#endif
+}
+
+// `body(part, number)` of every part of x, of which there are at most two, rounded.
 template <typename scalar_t, int N, typename Body>
 Vector<element_t<scalar_t>, N> in_parts(Vector<element_t<scalar_t>, N> x, const Body& body) {
+  using element = element_t<scalar_t>;
   if constexpr (Wide<scalar_t, N>::kParts == 1) {
     return narrow<scalar_t, N>(body(widen<scalar_t, N>(x), 0));
   } else {
-    element_t<scalar_t> lanes[N];
-    std::memcpy(lanes, &x, sizeof(x));
-    auto wide = Wide<scalar_t, N>::widened(lanes);
-    for (int p = 0; p < wide.kParts; ++p) wide.part[p] = body(wide.part[p], p);
-    wide.round_to(lanes);
-    std::memcpy(&x, lanes, sizeof(x));
-    return x;
+    constexpr int M = N / 2;
+    static_assert(Wide<scalar_t, N>::kParts == 2);
+    const auto low = widen<scalar_t, M>(half_of<0, element, N>(x, std::make_index_sequence<M>{}));
+    const auto high = widen<scalar_t, M>(half_of<1, element, N>(x, std::make_index_sequence<M>{}));
+    return join<element, M>(narrow<scalar_t, M>(body(low, 0)), narrow<scalar_t, M>(body(high, 1)),
+                            std::make_index_sequence<N>{});
   }
 }
 

@@ -12,6 +12,7 @@
 // Bytes moved per pixel, s = element size, o = offset size, A = pixels per window: for the sums read (2 s + o) / A and
 // a cache line of x a window; for the map write s, read s and (2 s + o) / A.
 #include <cmath>
+#include <utility>
 
 #include "common/parameters.h"
 #include "common/relu_pool.h"
@@ -83,44 +84,107 @@ struct WindowSums {
   std::vector<double> run(const Sizes& size, MemoryFormat layout) const {
     const int64_t windows = g.h.output * g.w.output;
     const int64_t pixels = g.h.input * g.w.input;
-    const bool contiguous = layout == MemoryFormat::Contiguous;
-    const TapTable taps(g, g.w.input, 1);
-    if (contiguous) {
+    const Range<int64_t> whole = g.w.whole_windows();
+    if (layout == MemoryFormat::Contiguous) {
+      const TapTable taps(g, g.w.input, 1);
       return sum_planes(size[0], channels, 2, windows, [&](int64_t p, double* sums) {
-        sums[0] = sums[1] = 0;
+        double totals[2] = {0, 0};
         for (int64_t oh = 0; oh < g.h.output; ++oh) {
-          for (int64_t ow = 0; ow < g.w.output; ++ow) {
-            add(taps, oh, ow, p * windows + oh * g.w.output + ow, x + p * pixels, 1, mean[p % channels], sums[0],
-                sums[1]);
+          const int64_t first = p * windows + oh * g.w.output;
+          const element* corner = x + p * pixels + g.h.start(oh) * g.w.input - g.w.padding;
+          int64_t ow = 0;
+          if (is_whole(oh)) {
+            for (; ow < whole.begin; ++ow)
+              add(taps, oh, ow, first + ow, x + p * pixels, 1, mean[p % channels], totals, 1);
+            const Lanes centre = Lanes::splat(mean[p % channels]);
+            Lanes passed = Lanes::splat(0);
+            Lanes moment = Lanes::splat(0);
+            for (; ow + kSumLanes <= whole.end; ow += kSumLanes) {
+              element near[kSumLanes];
+              if (!read(taps, first + ow, corner + ow * g.w.stride, g.w.stride, near)) break;
+              const auto [own, product] = weigh(first + ow, near, centre);
+              for (int i = 0; i < Lanes::kParts; ++i) {
+                passed.part[i] += own.part[i];
+                moment.part[i] += product.part[i];
+              }
+            }
+            totals[0] += sum_of_lanes(passed.part);
+            totals[1] += sum_of_lanes(moment.part);
           }
+          for (; ow < g.w.output; ++ow) add(taps, oh, ow, first + ow, x + p * pixels, 1, mean[p % channels], totals, 1);
         }
+        std::copy(totals, totals + 2, sums);
       });
     }
+    const TapTable taps(g, g.w.input * channels, channels);
     const int64_t row_size = g.w.output * channels;
     return sum_rows(size[0] * g.h.output, channels, 2, row_size, [&](int64_t row, double* sums) {
+      const int64_t oh = row % g.h.output;
       const element* image = x + row / g.h.output * pixels * channels;
       for (int64_t ow = 0; ow < g.w.output; ++ow) {
-        for (int64_t c = 0; c < channels; ++c) {
-          add(taps, row % g.h.output, ow, row * row_size + ow * channels + c, image + c, channels, mean[c], sums[c],
-              sums[channels + c]);
+        const int64_t first = row * row_size + ow * channels;
+        const element* corner = image + (g.h.start(oh) * g.w.input + g.w.start(ow)) * channels;
+        int64_t c = 0;
+        if (is_whole(oh) && ow >= whole.begin && ow < whole.end) {
+          for (; c + kSumLanes <= channels; c += kSumLanes) {
+            element near[kSumLanes];
+            if (!read(taps, first + c, corner + c, 1, near)) break;
+            const auto [own, product] = weigh(first + c, near, Lanes::load_from(mean + c));
+            add_lanes(own, sums + c);
+            add_lanes(product, sums + channels + c);
+          }
         }
+        for (; c < channels; ++c) add(taps, oh, ow, first + c, image + c, channels, mean[c], sums + c, channels);
       }
     });
   }
 
  private:
-  // Adds window (oh, ow), which stands at `at`; `plane` is read in steps of `step`.
+  using Lanes = Wide<scalar_t, kSumLanes>;
+
+  // Whether all taps down of the windows `oh` are real.
+  bool is_whole(int64_t oh) const { return g.h.start(oh) >= 0 && g.h.start(oh) + g.h.extent() <= g.h.input; }
+
+  // The pixels that kSumLanes windows from `at` on point at, none of which leaves x; their first taps stand at `corner`
+  // in steps of `step`. False where a switch names no tap.
+  bool read(const TapTable& taps, int64_t at, const element* corner, int64_t step, element* near) const {
+    const int64_t* steps = taps.steps();
+    const auto size = static_cast<uint64_t>(taps.size());
+    bool named = true;
+    for (int i = 0; i < kSumLanes; ++i) {
+      const auto offset = static_cast<uint64_t>(static_cast<int64_t>(offsets[at + i]));
+      named &= offset < size;
+      near[i] = corner[i * step + steps[offset < size ? offset : 0]];
+    }
+    return named;
+  }
+
+  // What passes of kSumLanes windows, and that times the distance of their pixels from the mean.
+  std::pair<Lanes, Lanes> weigh(int64_t at, const element* near, const Lanes& centre) const {
+    Lanes own = Lanes::widened(grad + at);
+    const Lanes value = Lanes::widened(values + at);
+    Lanes product = Lanes::widened(near);
+    for (int p = 0; p < Lanes::kParts; ++p) {
+      const typename Lanes::Part zero{};
+      own.part[p] = value.part[p] <= 0 ? zero : own.part[p];
+      product.part[p] = own.part[p] == 0 ? zero : own.part[p] * (product.part[p] - centre.part[p]);
+    }
+    return {own, product};
+  }
+
+  // Adds window (oh, ow), which stands at `at`, to sums[0] and sums[next]; `plane` is read in steps of `step`. A
+  // gradient of 0 has no part, whatever x is.
   void add(const TapTable& taps, int64_t oh, int64_t ow, int64_t at, const element* plane, int64_t step, double centre,
-           double& passed, double& moment) const {
+           double* sums, int64_t next) const {
     if (!passes<scalar_t>(values[at])) return;
     const double gradient = widen<scalar_t>(grad[at]);
-    passed += gradient;
+    sums[0] += gradient;
     if (gradient == 0 || !taps.contains(offsets[at])) return;
     const Tap& tap = taps[offsets[at]];
     const int64_t h = g.h.start(oh) + tap.row;
     const int64_t w = g.w.start(ow) + tap.column;
     if (!g.h.contains(h) || !g.w.contains(w)) return;
-    moment += gradient * (widen<scalar_t>(plane[(h * g.w.input + w) * step]) - centre);
+    sums[next] += gradient * (widen<scalar_t>(plane[(h * g.w.input + w) * step]) - centre);
   }
 };
 

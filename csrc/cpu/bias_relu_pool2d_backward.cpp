@@ -67,7 +67,17 @@ std::vector<double> bias_gradient(const Sizes& size, MemoryFormat layout, const 
   const int64_t row_size = size[3] * channels;
   return sum_rows(size[0] * size[2], channels, 1, row_size, [&](int64_t row, double* sums) {
     for (int64_t first = row * row_size; first < (row + 1) * row_size; first += channels) {
-      for (int64_t c = 0; c < channels; ++c) {
+      int64_t c = 0;
+      for (; c + kSumLanes <= channels; c += kSumLanes) {
+        using Lanes = Wide<scalar_t, kSumLanes>;
+        Lanes passed = Lanes::widened(grad + first + c);
+        const Lanes value = Lanes::widened(values + first + c);
+        for (int p = 0; p < Lanes::kParts; ++p) {
+          passed.part[p] = value.part[p] <= 0 ? typename Lanes::Part{} : passed.part[p];
+        }
+        add_lanes(passed, sums + c);
+      }
+      for (; c < channels; ++c) {
         sums[c] += passes<scalar_t>(values[first + c]) ? widen<scalar_t>(grad[first + c]) : 0;
       }
     }

@@ -17,29 +17,69 @@ struct ChannelStatistics {
   std::vector<double> variance;  // divided by the count
 };
 
-// Both sums over a plane, as sums[0] and sums[1].
+// The distances of kSumLanes elements from as many origins, and their squares, added up.
 template <typename scalar_t>
-void sum_distances(const element_t<scalar_t>* x, int64_t size, double origin, double* sums) {
-  constexpr int N = kLanes<double>;
-  constexpr int kParts = kSumLanes / N;
-  const Vector<double, N> shift = broadcast<N>(origin);
+struct DistanceSums {
+  static constexpr int N = kLanes<double>;
+  static constexpr int kParts = kSumLanes / N;
+
   Vector<double, N> distance[kParts]{};
   Vector<double, N> square[kParts]{};
-  int64_t i = 0;
-  for (; i + kSumLanes <= size; i += kSumLanes) {
+
+  template <typename Origin>
+  void add(const element_t<scalar_t>* x, const Origin& origin) {
     for (int p = 0; p < kParts; ++p) {
-      const auto wide = widen<scalar_t, N>(load<N>(x + i + p * N));
-      const Vector<double, N> d = convert<double, accumulate_t<scalar_t>, N>(wide) - shift;
+      const auto wide = widen<scalar_t, N>(load<N>(x + p * N));
+      const Vector<double, N> d = convert<double, accumulate_t<scalar_t>, N>(wide) - origin(p);
       distance[p] += d;
       square[p] += d * d;
     }
   }
-  sums[0] = sum_of_lanes(distance);
-  sums[1] = sum_of_lanes(square);
+};
+
+// Both sums over a plane, as sums[0] and sums[1].
+template <typename scalar_t>
+void sum_distances(const element_t<scalar_t>* x, int64_t size, double origin, double* sums) {
+  DistanceSums<scalar_t> total;
+  const auto shift = broadcast<DistanceSums<scalar_t>::N>(origin);
+  int64_t i = 0;
+  for (; i + kSumLanes <= size; i += kSumLanes) total.add(x + i, [&](int) { return shift; });
+  sums[0] = sum_of_lanes(total.distance);
+  sums[1] = sum_of_lanes(total.square);
   for (; i < size; ++i) {
     const double d = widen<scalar_t>(x[i]) - origin;
     sums[0] += d;
     sums[1] += d * d;
+  }
+}
+
+// Both sums over `width` pixels of all channels, added onto sums (2, channels).
+template <typename scalar_t>
+void sum_row_distances(const element_t<scalar_t>* x, int64_t width, int64_t channels, const double* origin,
+                       double* sums) {
+  constexpr int N = DistanceSums<scalar_t>::N;
+  int64_t c = 0;
+  for (; c + kSumLanes <= channels; c += kSumLanes) {
+    DistanceSums<scalar_t> total;
+    for (int64_t w = 0; w < width; ++w) {
+      total.add(x + w * channels + c, [&](int p) { return load<N>(origin + c + p * N); });
+    }
+    for (int p = 0; p < kSumLanes / N; ++p) {
+      double* sum = sums + c + p * N;
+      store<N>(sum, load<N>(sum) + total.distance[p]);
+      store<N>(sum + channels, load<N>(sum + channels) + total.square[p]);
+    }
+  }
+  for (; c < channels; ++c) {
+    double distance = 0;
+    double square = 0;
+    for (int64_t w = 0; w < width; ++w) {
+      const double d = widen<scalar_t>(x[w * channels + c]) - origin[c];
+      distance += d;
+      square += d * d;
+    }
+    sums[c] += distance;
+    sums[channels + c] += square;
   }
 }
 
@@ -62,15 +102,8 @@ ChannelStatistics channel_statistics(const element_t<scalar_t>* x, const Sizes& 
     });
   } else {
     const int64_t row_size = size[3] * channels;
-    sums = sum_rows(size[0] * size[2], channels, 2, row_size, [&](int64_t row, double* __restrict sum) {
-      const double* __restrict shift = origin.data();
-      for (int64_t first = row * row_size; first < (row + 1) * row_size; first += channels) {
-        for (int64_t c = 0; c < channels; ++c) {
-          const double d = widen<scalar_t>(x[first + c]) - shift[c];
-          sum[c] += d;
-          sum[channels + c] += d * d;
-        }
-      }
+    sums = sum_rows(size[0] * size[2], channels, 2, row_size, [&](int64_t row, double* sum) {
+      sum_row_distances<scalar_t>(x + row * row_size, size[3], channels, origin.data(), sum);
     });
   }
   ChannelStatistics result{std::vector<double>(channels), std::vector<double>(channels)};

@@ -30,6 +30,14 @@ double sum_of_lanes(const V (&parts)[kCount]) {
   return total;
 }
 
+// Adds each of the lanes to the sum of its own channel.
+template <typename Lanes>
+void add_lanes(const Lanes& lanes, double* sums) {
+  for (int p = 0; p < Lanes::kParts; ++p) {
+    for (int i = 0; i < Lanes::kLanesOfPart; ++i) sums[p * Lanes::kLanesOfPart + i] += lanes.lane(p, i);
+  }
+}
+
 // Contiguous maps: `plane(p, sums)` writes the `terms` sums of plane p = n * channels + c. Returns (terms, channels).
 template <typename Plane>
 std::vector<double> sum_planes(int64_t batch, int64_t channels, int64_t terms, int64_t plane_size, const Plane& plane) {

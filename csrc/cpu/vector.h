@@ -1,8 +1,8 @@
 // Vectors of elements and their conversions, for one instruction set chosen by compiler flags.
 //
 // Vectors are the GCC and Clang language extension, so one source serves every instruction set; a vector of one lane is
-// the plain type. Bytes are widened by intrinsics where the instruction set has one instruction for it: GCC takes the
-// generic conversion apart into halves or single lanes.
+// the plain type. Integers are widened and narrowed by intrinsics where the instruction set has one instruction for it:
+// GCC takes the generic conversion apart into halves or single lanes.
 #pragma once
 
 #include <bit>
@@ -94,7 +94,15 @@ Vector<to_t, N> convert(Vector<from_t, N> lanes) {
   } else if constexpr (std::is_same_v<from_t, uint8_t> && std::is_same_v<to_t, int16_t> && N == 32) {
     return std::bit_cast<Vector<to_t, N>>(_mm512_maskz_cvtepu8_epi16(-1, std::bit_cast<__m256i>(lanes)));
 #endif
+#if defined(__AVX512BW__)
+  } else if constexpr (std::is_same_v<from_t, uint16_t> && std::is_same_v<to_t, uint32_t> && N == 16) {
+    return std::bit_cast<Vector<to_t, N>>(_mm512_maskz_cvtepu16_epi32(-1, std::bit_cast<__m256i>(lanes)));
+  } else if constexpr (std::is_same_v<from_t, uint32_t> && std::is_same_v<to_t, uint16_t> && N == 16) {
+    return std::bit_cast<Vector<to_t, N>>(_mm512_maskz_cvtepi32_epi16(-1, std::bit_cast<__m512i>(lanes)));
+#endif
 #if defined(__AVX2__)
+  } else if constexpr (std::is_same_v<from_t, uint16_t> && std::is_same_v<to_t, uint32_t> && N == 8) {
+    return std::bit_cast<Vector<to_t, N>>(_mm256_cvtepu16_epi32(std::bit_cast<__m128i>(lanes)));
   } else if constexpr (std::is_same_v<from_t, uint8_t> && WidenBytes<to_t, N>::kExists) {
     __m128i bytes = _mm_setzero_si128();
     std::memcpy(&bytes, &lanes, sizeof(lanes));
