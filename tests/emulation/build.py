@@ -70,7 +70,9 @@ def build(name: str = "plain") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        flags = [*FLAGS, f"-I{ROOT / 'csrc'}", f"-I{HERE}", "-isystem", str(cuda_headers())]
+        # -idirafter: for what the packages leave out.
+        headers = ["-isystem", str(cuda_headers()), "-idirafter", str(HERE / "toolkit")]
+        flags = [*FLAGS, f"-I{ROOT / 'csrc'}", f"-I{HERE}", *headers]
         with (folder / "build.ninja").open("w") as file:
             writer = ninja_syntax.Writer(file, width=10_000)
             writer.variable("flags", " ".join(flags))

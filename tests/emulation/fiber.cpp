@@ -103,14 +103,19 @@ void Fiber::begin() {
 #endif
 }
 
+void Fiber::pretend([[maybe_unused]] Fiber& to) {
+#if defined(WWAE_THREAD_SANITIZER)
+  __tsan_switch_to_fiber(to.announced_, __tsan_switch_to_fiber_no_sync);
+#endif
+}
+
 void Fiber::switch_to(Fiber& from, Fiber& to) {
 #if defined(WWAE_ADDRESS_SANITIZER)
   left_bottom = &from.bottom_;
   left_size = &from.size_;
   __sanitizer_start_switch_fiber(&from.announced_, to.bottom_, to.size_);
-#elif defined(WWAE_THREAD_SANITIZER)
-  __tsan_switch_to_fiber(to.announced_, __tsan_switch_to_fiber_no_sync);
 #endif
+  pretend(to);
 #if defined(__x86_64__)
   wwae_switch_stack(&from.pointer_, to.pointer_);
 #else

@@ -23,6 +23,9 @@ class Fiber {
   // `from` is the fiber that runs. Returns when somebody switches back to it.
   static void switch_to(Fiber& from, Fiber& to);
 
+  // Lets ThreadSanitizer believe that `to` runs in place of the caller; nothing else changes.
+  static void pretend(Fiber& to);
+
   // What every `entry` calls first.
   void begin();
 

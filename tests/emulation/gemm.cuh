@@ -82,25 +82,4 @@ __global__ void gemm_kernel(const scalar_t* a, const scalar_t* b, float* c, int 
   }
 }
 
-// One warp loads a matrix of 8 x 8 by every form of ldmatrix; output: (form, lane, register).
-__global__ void ldmatrix_kernel(const uint16_t* x, uint32_t* output) {
-  WWAE_SHARED(uint16_t, lines, [32][8]);
-  const int lane = static_cast<int>(threadIdx.x);
-  for (int i = 0; i < 8; ++i) lines[lane][i] = x[lane * 8 + i];
-  dev::sync_warp(kFullMask);
-  uint32_t one[1], two[2], four[4];
-  const auto put = [&](int form, const auto& registers) {
-    for (size_t i = 0; i < sizeof(registers) / sizeof(uint32_t); ++i)
-      output[(form * kWarp + lane) * 4 + i] = registers[i];
-  };
-  dev::ldmatrix(one, lines[lane]);
-  put(0, one);
-  dev::ldmatrix(two, lines[lane]);
-  put(1, two);
-  dev::ldmatrix(four, lines[lane]);
-  put(2, four);
-  dev::ldmatrix<4, true>(four, lines[lane]);
-  put(3, four);
-}
-
 }  // namespace wwae

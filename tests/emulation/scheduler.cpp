@@ -93,6 +93,14 @@ class Scheduler {
       run_block(number, threads);
       if (!error.empty()) break;
     }
+    if (!error.empty()) {
+      // Threads that were left in the middle end here.
+      for (const auto& fiber : fibers_) {
+        Fiber::pretend(*fiber);
+        release(&launch_end_);
+      }
+      Fiber::pretend(main_);
+    }
     acquire(&launch_end_);
     shared_.end_launch();
     if (!error.empty()) {

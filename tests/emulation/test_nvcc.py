@@ -17,10 +17,10 @@ pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc was n
 
 
 def nvcc(output: Path, arch: str, *flags: str) -> str:
-    """Compile primitives.cu; what ptxas reports."""
+    """Compile device_forms.cu; what ptxas reports."""
     run = subprocess.run(
         ["nvcc", "-std=c++20", "-O3", f"-arch={arch}", "-Xptxas=-v", "-Xcompiler=-Wno-unknown-pragmas", f"-I{ROOT / 'csrc'}",
-         f"-I{HERE}", *flags, str(HERE / "primitives.cu"), "-o", str(output)],
+         f"-I{HERE}", *flags, str(HERE / "device_forms.cu"), "-o", str(output)],
         capture_output=True,
         text=True,
     )  # fmt: skip
@@ -30,15 +30,15 @@ def nvcc(output: Path, arch: str, *flags: str) -> str:
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 def test_primitives_compile_without_spills(arch: str, tmp_path: Path):
-    report = nvcc(tmp_path / "primitives.cubin", arch, "-cubin")
+    report = nvcc(tmp_path / "forms.cubin", arch, "-cubin")
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report)
-    assert len(spills) == 6, report  # two sums, two products, ldmatrix, the rest
+    assert len(spills) == 6, report  # two sums, two products, ldmatrix, the other primitives
     assert set(spills) == {("0", "0", "0")}, report
 
 
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    output = tmp_path_factory.mktemp("primitives") / "libprimitives.so"
+    output = tmp_path_factory.mktemp("forms") / "libforms.so"
     major, minor = torch.cuda.get_device_capability()
     nvcc(output, f"sm_{major}{minor}", "-shared", "-Xcompiler=-fPIC")
     return ctypes.CDLL(str(output))
@@ -77,20 +77,14 @@ def test_products_are_exact(device: ctypes.CDLL, dtype: torch.dtype):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
-def test_fragments_are_those_of_the_emulation(device: ctypes.CDLL, library: Path):
-    x = torch.arange(256, dtype=torch.int16)
-    expected = torch.zeros(4, 32, 4, dtype=torch.int32)
+@pytest.mark.parametrize(
+    ("stem", "x", "size"),
+    [("ldmatrix", torch.arange(256, dtype=torch.int16), (6, 32, 4)), ("primitives", torch.arange(1.0, 65.0), (6, 32))],
+    ids=["ldmatrix", "primitives"],
+)
+def test_primitives_are_those_of_the_emulation(device: ctypes.CDLL, library: Path, stem: str, x: torch.Tensor, size: tuple):
+    expected = torch.zeros(size, dtype=torch.int32 if stem == "ldmatrix" else torch.float32)
     actual = torch.zeros_like(expected, device="cuda")
-    EmulatedKernels(library).call("ldmatrix", x, expected)
-    call(device.device_ldmatrix, x.cuda(), actual)
+    EmulatedKernels(library).call(stem, x, expected)
+    call(getattr(device, f"device_{stem}"), x.cuda(), actual)
     assert torch.equal(actual.cpu(), expected)
-
-
-@pytest.mark.gpu
-def test_copies_ballots_and_shuffles(device: ctypes.CDLL):
-    x = torch.arange(1.0, 65.0, device="cuda")
-    call(device.device_other_primitives, x)
-    held = torch.where(torch.arange(32) < 7, torch.arange(1.0, 33.0), 0)
-    following = held.roll(-1)
-    shifted = torch.cat([following[8:], following[24:]])
-    assert torch.equal((x[:32].cpu() - shifted - 127).clamp(0, 1), x[:32].cpu() - shifted - 127)

@@ -62,17 +62,3 @@ def test_bank_conflicts_are_counted(library: Path):
     actual, expected = product(kernels, "bank_conflicts", torch.bfloat16, 32)
     assert torch.equal(actual, expected)
     assert kernels.bank_conflicts() > 0
-
-
-def test_fragments_of_ldmatrix(library: Path):
-    x = torch.arange(32 * 8, dtype=torch.int16)
-    output = torch.zeros(4, 32, 4, dtype=torch.int32)
-    EmulatedKernels(library).call("ldmatrix", x, output)
-    halves = output.view(torch.int16).view(4, 32, 4, 2)
-    matrices = x.view(4, 8, 8)
-    for form, count, transposed in ((0, 1, False), (1, 2, False), (2, 4, False), (3, 4, True)):
-        for lane in range(32):
-            row, column = lane // 4, 2 * (lane % 4)
-            for matrix in range(count):
-                source = matrices[matrix].T if transposed else matrices[matrix]
-                assert torch.equal(halves[form, lane, matrix], source[row, column : column + 2])

@@ -1,11 +1,11 @@
 // The primitives of device.cuh as nvcc compiles them: the kernels that test_reduce.py and test_tensor_cores.py run on a
-// CPU, as plain functions for ctypes that take device memory and return CUDA's error code, and one more kernel, which
-// uses what those leave out.
+// CPU, as plain functions for ctypes that take device memory and return CUDA's error code.
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
 #include "gemm.cuh"
+#include "primitives.cuh"
 #include "sums.cuh"
 
 #define WWAE_ENTRY extern "C" __attribute__((visibility("default"))) int
@@ -19,29 +19,6 @@ int finish() {
 }
 
 dim3 shape(int64_t columns, int64_t rows) { return dim3(static_cast<unsigned>(columns), static_cast<unsigned>(rows)); }
-
-// x: at least 64 floats. Writes its first 32 elements anew.
-__global__ void other_primitives_kernel(float* x) {
-  WWAE_DYNAMIC_SHARED(bytes);
-  float* values = reinterpret_cast<float*>(bytes);
-  const int lane = static_cast<int>(threadIdx.x);
-  dev::cp_async<8>(values + 2 * lane, x + 2 * lane);
-  dev::cp_async_commit();
-  dev::cp_async_wait<0>();
-  dev::sync_threads();
-  dev::cp_async<4>(values + lane, x + lane, lane < 7);
-  dev::cp_async_commit();
-  dev::cp_async_wait<0>();
-  dev::sync_threads();
-  const uint32_t votes = dev::ballot(kFullMask, values[lane] > 0);
-  const float next = dev::shuffle(kFullMask, values[lane], lane + 1);
-  uint32_t one[1], two[2];
-  dev::ldmatrix<1, true>(one, bytes);
-  dev::ldmatrix<2, true>(two, bytes);
-  dev::sync_warp(kFullMask);
-  x[lane] = dev::shuffle_down(kFullMask, next, 8) + static_cast<float>(votes) +
-            static_cast<float>((one[0] ^ two[0] ^ two[1]) % 2);
-}
 
 }  // namespace
 
@@ -74,8 +51,8 @@ WWAE_ENTRY device_ldmatrix(const uint16_t* x, uint32_t* output) {
   return finish();
 }
 
-WWAE_ENTRY device_other_primitives(float* x) {
-  other_primitives_kernel<<<1, kWarp, 256>>>(x);
+WWAE_ENTRY device_primitives(const float* x, float* output) {
+  primitives_kernel<<<1, kWarp, 256>>>(x, output);
   return finish();
 }
 
