@@ -20,7 +20,7 @@ Vector<accumulate_t<scalar_t>, N> widen(Vector<element_t<scalar_t>, N> x) {
   } else if constexpr (N == 1) {
     return static_cast<float>(std::bit_cast<Half>(x));
   } else {
-    Vector<float, N> wide;
+    Vector<float, N> wide{};
     for (int i = 0; i < N; ++i) wide[i] = widen<scalar_t>(x[i]);
     return wide;
   }
@@ -39,7 +39,7 @@ Vector<element_t<scalar_t>, N> narrow(Vector<accumulate_t<scalar_t>, N> x) {
   } else if constexpr (N == 1) {
     return std::bit_cast<uint16_t>(Half(x));
   } else {
-    Vector<uint16_t, N> narrowed;
+    Vector<uint16_t, N> narrowed{};
     for (int i = 0; i < N; ++i) narrowed[i] = narrow<scalar_t>(x[i]);
     return narrowed;
   }
