@@ -244,7 +244,8 @@ def soft_argmax_pool2d_backward_triton(
     layout = memory_format(channels_last)
     x, grad_what = (tensor.contiguous(memory_format=layout) for tensor in (x, grad_what))
     beta, grad_where = beta.contiguous(), pairs_in_memory(grad_where, channels_last)
-    size = tuple(grad_what.shape)
+    batch, channels, out_height, out_width = grad_what.shape
+    size = (batch, channels, out_height, out_width)
     window = Window.of(kernel_size, stride, padding, (1, 1))
     wide = accumulation_dtype(x.dtype)
     grad_x = torch.empty_like(x, memory_format=layout)
@@ -255,8 +256,20 @@ def soft_argmax_pool2d_backward_triton(
     return grad_x, grad_beta
 
 
-def _launch(x, beta, grad_what, grad_where, grad_x, beta_sums, size, window, beta_grad, channels_last) -> None:
-    (batch, channels, height, width), windows = x.shape, grad_what.shape[2:]
+def _launch(
+    x: Tensor,
+    beta: Tensor,
+    grad_what: Tensor,
+    grad_where: Tensor,
+    grad_x: Tensor,
+    beta_sums: Tensor,
+    size: tuple[int, int, int, int],
+    window: Window,
+    beta_grad: bool,
+    channels_last: bool,
+) -> None:
+    batch, channels, height, width = x.shape
+    windows = size[2:]
     tiled = window.kernel_height == window.stride_height and window.kernel_width == window.stride_width
     tiled = tiled and (height, width) == (windows[0] * window.stride_height, windows[1] * window.stride_width)
     grid, rows, inner, tiling = tile_map(*size, channels_last, elements=SOFT_TILE)

@@ -99,7 +99,8 @@ def soft_argmax_unpool2d_backward_triton(
     layout = memory_format(channels_last)
     what, grad = (tensor.contiguous(memory_format=layout) for tensor in (what, grad))
     where = pairs_in_memory(where, channels_last)
-    size, (height, width) = tuple(what.shape), grad.shape[2:]
+    batch, channels, out_height, out_width = what.shape
+    size, (height, width) = (batch, channels, out_height, out_width), grad.shape[2:]
     window = Window.of(kernel_size, stride, padding, (1, 1))
     grad_what = torch.empty_like(what, memory_format=layout)
     grad_where = empty_pairs(size, where.dtype, what.device, channels_last)

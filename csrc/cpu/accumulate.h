@@ -28,7 +28,7 @@ Vector<accumulate_t<scalar_t>, N> widen(Vector<element_t<scalar_t>, N> x) {
     return std::bit_cast<Vector<float, N>>(_mm256_cvtph_ps(std::bit_cast<__m128i>(x)));
 #endif
   } else {
-    Vector<float, N> wide;
+    Vector<float, N> wide{};
     for (int i = 0; i < N; ++i) wide[i] = widen<scalar_t>(x[i]);
     return wide;
   }
@@ -56,7 +56,7 @@ Vector<element_t<scalar_t>, N> narrow(Vector<accumulate_t<scalar_t>, N> x) {
     return std::bit_cast<Vector<uint16_t, N>>(_mm256_cvtps_ph(std::bit_cast<__m256>(x), _MM_FROUND_TO_NEAREST_INT));
 #endif
   } else {
-    Vector<uint16_t, N> narrowed;
+    Vector<uint16_t, N> narrowed{};
     for (int i = 0; i < N; ++i) narrowed[i] = narrow<scalar_t>(x[i]);
     return narrowed;
   }

@@ -30,17 +30,18 @@ struct Interpolation {
     slope = position > 1 ? zero : (position < -1 ? zero : zero + scale);
   }
 
-  lanes_t weight(int64_t tap) const {
-    const auto t = static_cast<sum_t>(tap);
-    return lower == t ? 1 - share : (lower == t - 1 ? share : lanes_t{});
-  }
+  // Of tap `tap`, a number of its own for every lane.
+  lanes_t weight(lanes_t tap) const { return lower == tap ? 1 - share : (lower == tap - 1 ? share : lanes_t{}); }
 
   // Derivative of the weight in the position.
-  lanes_t weight_slope(int64_t tap) const {
-    const auto t = static_cast<sum_t>(tap);
-    return lower == t ? -slope : (lower == t - 1 ? slope : lanes_t{});
-  }
+  lanes_t weight_slope(lanes_t tap) const { return lower == tap ? -slope : (lower == tap - 1 ? slope : lanes_t{}); }
 };
+
+// The number of a tap, for all lanes.
+template <typename sum_t, int N>
+Vector<sum_t, N> tap_number(int64_t tap) {
+  return broadcast<N>(static_cast<sum_t>(tap));
+}
 
 // The product, 0 where the weight is 0, whatever x is.
 template <typename lanes_t>

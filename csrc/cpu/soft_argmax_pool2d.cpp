@@ -1,43 +1,58 @@
 // soft_argmax_pool2d: what (N, C, OH, OW) = sum of w z and where (N, C, OH, OW, 2) = sum of w (x, y) over the taps of a
 // window, w = softmax of beta z. The rules for NaN and infinities are in soft_window.h.
 //
-// Work item = a row of windows of one image. Lanes = windows of a contiguous row, or channels. A window's taps are read
-// twice, for the maximum and for the sums; the second time from the first-level cache. 16-bit floats are computed in
-// float32.
+// Work item = a row of windows of one image. Lanes = channels, windows of a contiguous row, or, of large windows there,
+// columns of one (wide_window.h). A window's taps are read twice, for the maximum and for the sums; the second time
+// from the first-level cache. 16-bit floats are computed in float32.
 //
 // Bytes moved per window, s = element size, f = size of a sum: read A s, A = pixels per window, write s + 2 f.
 #include "common/checks.h"
 #include "common/dtype.h"
 #include "common/pairs.h"
-#include "cpu/soft_window.h"
+#include "cpu/wide_window.h"
 
 namespace wwae {
 namespace {
 
 template <typename scalar_t>
-void soft_pool(const Geometry& g, const Images& images, const element_t<scalar_t>* x, const Tensor& beta,
+void soft_pool(const Geometry& g, const Images& images, const element_t<scalar_t>* x, const Tensor& beta_of_planes,
                element_t<scalar_t>* what, accumulate_t<scalar_t>* where) {
   using sum_t = accumulate_t<scalar_t>;
   const std::vector<sum_t> columns = tap_positions<sum_t>(g.w);
   const std::vector<sum_t> rows = tap_positions<sum_t>(g.h);
-  const std::vector<sum_t> betas = plane_values<sum_t>(beta);
+  const std::vector<sum_t> betas = plane_values<sum_t>(beta_of_planes);
   const int64_t channels = images.channels;
   const int64_t line = g.w.input * channels;
   const int64_t grain = grain_size(g.w.output * channels * g.taps());
+  const auto taps_of = [&](int64_t image, int64_t oh, int64_t ow, Range<int64_t> real, int64_t channel) {
+    const auto* corner = x + (image * g.h.input + g.h.start(oh)) * line + g.w.start(ow) * channels + channel;
+    return Taps<element_t<scalar_t>>{corner,    g.h.taps(oh), real, line, channels, channels > 1 ? 1 : g.w.stride,
+                                     g.w.kernel};
+  };
   parallel_for(0, images.count * g.h.output, grain, [&](int64_t begin, int64_t end) {
     for_each_item(begin, end, g.h.output, [&](int64_t image, int64_t oh) {
-      for_windows_of_row<sum_t>(g, channels, {0, channels}, [&](auto width, int64_t ow, auto real, int64_t channel) {
-        constexpr int N = width;
-        const auto* corner = x + (image * g.h.input + g.h.start(oh)) * line + g.w.start(ow) * channels + channel;
-        const Taps<element_t<scalar_t>> taps = {
-            corner, g.h.taps(oh), real, line, channels, channels > 1 ? 1 : g.w.stride, g.w.kernel};
-        const sum_t* sharpness = betas.data() + image * channels + channel;
-        const Vector<sum_t, N> b = channels > 1 ? load_strided<N>(sharpness, 1) : broadcast<N>(*sharpness);
-        const SoftWindow<scalar_t, N> window(taps, b, columns.data(), rows.data(), nullptr);
-        const int64_t at = ((image * g.h.output + oh) * g.w.output + ow) * channels + channel;
-        store<N>(what + at, narrow<scalar_t, N>(window.maximum + window.mean));
-        store_interleaved<N>(where + 2 * at, window.x, window.y);
-      });
+      const int64_t first = (image * g.h.output + oh) * g.w.output;
+      if (wide_windows(g.w, channels)) {
+        for (int64_t ow = 0; ow < g.w.output; ++ow) {
+          const auto taps = taps_of(image, oh, ow, g.w.taps(ow), 0);
+          const WideWindow<scalar_t> window(taps, betas[image], columns.data(), rows.data(), nullptr);
+          what[first + ow] = narrow<scalar_t>(window.maximum + window.mean);
+          where[2 * (first + ow)] = window.x;
+          where[2 * (first + ow) + 1] = window.y;
+        }
+        return;
+      }
+      for_windows_of_row<sum_t, false>(
+          g, channels, {0, channels}, [&](auto width, int64_t ow, auto real, int64_t channel) {
+            constexpr int N = width;
+            const auto taps = taps_of(image, oh, ow, real, channel);
+            const sum_t* sharpness = betas.data() + image * channels + channel;
+            const Vector<sum_t, N> beta = channels > 1 ? load_strided<N>(sharpness, 1) : broadcast<N>(*sharpness);
+            const SoftWindow<scalar_t, N> window(taps, beta, columns.data(), rows.data(), nullptr);
+            const int64_t at = (first + ow) * channels + channel;
+            store<N>(what + at, narrow<scalar_t, N>(window.maximum + window.mean));
+            store_interleaved<N>(where + 2 * at, window.x, window.y);
+          });
     });
   });
 }

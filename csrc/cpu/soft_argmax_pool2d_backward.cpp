@@ -12,7 +12,7 @@
 #include "common/checks.h"
 #include "common/dtype.h"
 #include "common/pairs.h"
-#include "cpu/soft_window.h"
+#include "cpu/wide_window.h"
 
 namespace wwae {
 namespace {
@@ -36,28 +36,31 @@ struct SoftPoolBackward {
   void row(const target_t& target, int64_t image, int64_t oh, Range<int64_t> some_channels) const {
     const int64_t channels = images.channels;
     std::vector<sum_t> powers(g.taps() * kLanes<sum_t>);
-    sum_t* sums = beta_rows == nullptr ? nullptr : beta_rows + (image * g.h.output + oh) * channels;
-    if (sums != nullptr) std::fill(sums + some_channels.begin, sums + some_channels.end, sum_t{0});
-    for_windows_of_row<sum_t>(g, channels, some_channels, [&](auto width, int64_t ow, auto real, int64_t channel) {
-      constexpr int N = width;
-      const Vector<sum_t, N> sum = window<N>(target, image, oh, ow, real, channel, powers.data());
-      if (sums == nullptr) return;
-      if (channels > 1) {
-        for (int i = 0; i < N; ++i) sums[channel + i] += lane(sum, i);
-      } else {
-        for (int i = 0; i < N; ++i) *sums += lane(sum, i);
-      }
-    });
+    const int64_t first = (image * g.h.output + oh) * channels;
+    const auto add = [&](int64_t channel, sum_t sum) {
+      if (beta_rows != nullptr) beta_rows[first + channel] += sum;
+    };
+    if (beta_rows != nullptr)
+      std::fill_n(beta_rows + first + some_channels.begin, some_channels.end - some_channels.begin, 0);
+    if (wide_windows(g.w, channels)) {
+      for (int64_t ow = 0; ow < g.w.output; ++ow) add(0, wide_window(target, image, oh, ow, powers.data()));
+      return;
+    }
+    for_windows_of_row<sum_t, true>(
+        g, channels, some_channels, [&](auto width, int64_t ow, auto real, int64_t channel) {
+          constexpr int N = width;
+          const Vector<sum_t, N> sum = window<N>(target, image, oh, ow, real, channel, powers.data());
+          int64_t at = channel;
+          WideWindow<scalar_t>::template for_each_lane<N>(sum, [&](sum_t one) { add(channels > 1 ? at++ : 0, one); });
+        });
   }
 
  private:
-  template <typename lanes_t>
-  static sum_t lane(const lanes_t& lanes, int i) {
-    if constexpr (std::is_same_v<lanes_t, sum_t>) {
-      return lanes;
-    } else {
-      return lanes[i];
-    }
+  Taps<element> taps_of(int64_t image, int64_t oh, int64_t ow, Range<int64_t> real, int64_t channel) const {
+    const int64_t channels = images.channels;
+    const int64_t line = g.w.input * channels;
+    const element* corner = x + (image * g.h.input + g.h.start(oh)) * line + g.w.start(ow) * channels + channel;
+    return {corner, g.h.taps(oh), real, line, channels, channels > 1 ? 1 : g.w.stride, g.w.kernel};
   }
 
   // Puts the gradient of N windows, returns their gradient in beta.
@@ -66,10 +69,7 @@ struct SoftPoolBackward {
                           int64_t channel, sum_t* powers) const {
     using lanes_t = Vector<sum_t, N>;
     const int64_t channels = images.channels;
-    const int64_t line = g.w.input * channels;
-    const int64_t stride = channels > 1 ? 1 : g.w.stride;
-    const element* corner = x + (image * g.h.input + g.h.start(oh)) * line + g.w.start(ow) * channels + channel;
-    const Taps<element> taps = {corner, g.h.taps(oh), real, line, channels, stride, g.w.kernel};
+    const Taps<element> taps = taps_of(image, oh, ow, real, channel);
     const sum_t* sharpness = betas.data() + image * channels + channel;
     const lanes_t beta = channels > 1 ? load_strided<N>(sharpness, 1) : broadcast<N>(*sharpness);
     const SoftWindow<scalar_t, N> soft(taps, beta, columns.data(), rows.data(), powers);
@@ -83,14 +83,46 @@ struct SoftPoolBackward {
     for (int64_t r = taps.rows.begin; r < taps.rows.end; ++r) {
       const lanes_t row_pull = down * (rows[r] - soft.y);
       auto* place = target.at(g.h.start(oh) + r, g.w.start(ow), channel);
-      target.template put_row<N>(place, g.w, real, stride, target.channels, [&](int64_t c) -> lanes_t {
+      target.template put_row<N>(place, g.w, real, taps.stride, target.channels, [&](int64_t c) -> lanes_t {
         const lanes_t weight = load<N>(powers + (r * g.w.kernel + c) * N) * share;
-        const lanes_t centred = soft.centred(r, c);
+        const lanes_t centred = Below<sum_t, N>(soft.tap(r, c), soft.maximum).below - soft.mean;
         const lanes_t pull = value * centred + across * (columns[c] - soft.x) + row_pull;
         beta_sum += weight * centred * pull;
         return weight * (value + beta * pull);
       });
     }
+    return beta_sum;
+  }
+
+  // The same for one large window of a contiguous plane.
+  template <typename target_t>
+  sum_t wide_window(const target_t& target, int64_t image, int64_t oh, int64_t ow, sum_t* powers) const {
+    const Taps<element> taps = taps_of(image, oh, ow, g.w.taps(ow), 0);
+    const sum_t beta = betas[image];
+    const WideWindow<scalar_t> soft(taps, beta, columns.data(), rows.data(), powers);
+    const int64_t at = (image * g.h.output + oh) * g.w.output + ow;
+    const sum_t value = widen<scalar_t>(what[at]);
+    const sum_t across = where[2 * at];
+    const sum_t down = where[2 * at + 1];
+    const sum_t share = 1 / soft.total;
+    Vector<sum_t, kLanes<sum_t>> beta_sums{};
+    sum_t beta_sum = 0;
+    soft.each_row([&](auto width, int64_t r, int64_t c) {
+      constexpr int N = width;
+      using lanes_t = Vector<sum_t, N>;
+      const lanes_t weight = load<N>(powers + r * g.w.kernel + c) * share;
+      const lanes_t centred = Below<sum_t, N>(soft.template tap<N>(r, c), broadcast<N>(soft.maximum)).below - soft.mean;
+      const lanes_t pull =
+          value * centred + across * (load<N>(columns.data() + c) - soft.x) + down * (rows[r] - soft.y);
+      const lanes_t part = weight * centred * pull;
+      if constexpr (N == kLanes<sum_t>) {
+        beta_sums += part;
+      } else {
+        soft.template for_each_lane<N>(part, [&](sum_t one) { beta_sum += one; });
+      }
+      target_t::template put<N>(target.at(g.h.start(oh) + r, g.w.start(ow) + c, 0), 1, weight * (value + beta * pull));
+    });
+    soft.template for_each_lane<kLanes<sum_t>>(beta_sums, [&](sum_t one) { beta_sum += one; });
     return beta_sum;
   }
 };

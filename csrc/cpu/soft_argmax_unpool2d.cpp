@@ -27,22 +27,24 @@ struct SoftUnpool {
     const int64_t channels = images.channels;
     const int64_t stride = channels > 1 ? 1 : g.w.stride;
     const Range<int64_t> real_rows = g.h.taps(oh);
-    for_windows_of_row<sum_t>(g, channels, some_channels, [&](auto width, int64_t ow, auto real, int64_t channel) {
-      constexpr int N = width;
-      using lanes_t = Vector<sum_t, N>;
-      const int64_t at = ((image * g.h.output + oh) * g.w.output + ow) * channels + channel;
-      const lanes_t value = widen<scalar_t, N>(load<N>(what + at));
-      const Interpolation<sum_t, N> across(load_even<N>(where + 2 * at), g.w.kernel);
-      const Interpolation<sum_t, N> down(load_odd<N>(where + 2 * at), g.h.kernel);
-      for (int64_t r = real_rows.begin; r < real_rows.end; ++r) {
-        const lanes_t row_weight = down.weight(r);
-        auto* place = target.at(g.h.start(oh) + r, g.w.start(ow), channel);
-        target.template put_row<N>(place, g.w, real, stride, target.channels, [&](int64_t c) -> lanes_t {
-          const lanes_t weight = row_weight == 0 ? lanes_t{} : times(across.weight(c), row_weight);
-          return times(weight, value);
+    for_windows_of_row<sum_t, target_t::kAdd>(
+        g, channels, some_channels, [&](auto width, int64_t ow, auto real, int64_t channel) {
+          constexpr int N = width;
+          using lanes_t = Vector<sum_t, N>;
+          const int64_t at = ((image * g.h.output + oh) * g.w.output + ow) * channels + channel;
+          const lanes_t value = widen<scalar_t, N>(load<N>(what + at));
+          const Interpolation<sum_t, N> across(load_even<N>(where + 2 * at), g.w.kernel);
+          const Interpolation<sum_t, N> down(load_odd<N>(where + 2 * at), g.h.kernel);
+          for (int64_t r = real_rows.begin; r < real_rows.end; ++r) {
+            const lanes_t row_weight = down.weight(tap_number<sum_t, N>(r));
+            auto* place = target.at(g.h.start(oh) + r, g.w.start(ow), channel);
+            target.template put_row<N>(place, g.w, real, stride, target.channels, [&](int64_t c) -> lanes_t {
+              const lanes_t weight =
+                  row_weight == 0 ? lanes_t{} : times(across.weight(tap_number<sum_t, N>(c)), row_weight);
+              return times(weight, value);
+            });
+          }
         });
-      }
-    });
   }
 };
 

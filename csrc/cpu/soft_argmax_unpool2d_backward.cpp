@@ -16,6 +16,38 @@
 namespace wwae {
 namespace {
 
+// Windows up to this size read all their taps, those of neighbouring lanes together; of others every lane reads the
+// four that have a weight.
+constexpr int64_t kReadAll = 9;
+
+// Sums over the taps of N windows.
+template <typename sum_t, int N>
+struct Gradients {
+  using lanes_t = Vector<sum_t, N>;
+
+  const Interpolation<sum_t, N>& across;
+  const Interpolation<sum_t, N>& down;
+  lanes_t what{};
+  lanes_t x{};
+  lanes_t y{};
+
+  // Adds the taps `tap(c)` for c in `columns` of row `r`; `column(c)` is the number of such a tap.
+  template <typename Column, typename Tap>
+  void add_row(lanes_t r, Range<int64_t> columns, const Column& column, const Tap& tap) {
+    lanes_t row{};
+    lanes_t row_slope{};
+    for (int64_t c = columns.begin; c < columns.end; ++c) {
+      const lanes_t value = tap(c);
+      row += times(across.weight(column(c)), value);
+      row_slope += times(across.weight_slope(column(c)), value);
+    }
+    const lanes_t weight = down.weight(r);
+    what += times(weight, row);
+    x += times(weight, row_slope);
+    y += times(down.weight_slope(r), row);
+  }
+};
+
 template <typename scalar_t>
 struct SoftUnpoolBackward {
   using element = element_t<scalar_t>;
@@ -30,48 +62,69 @@ struct SoftUnpoolBackward {
   sum_t* grad_where;
 
   void run() const {
-    const int64_t grain = grain_size(g.w.output * images.channels * g.taps());
+    const int64_t channels = images.channels;
+    const int64_t grain = grain_size(g.w.output * channels * std::min(g.taps(), kReadAll));
     parallel_for(0, images.count * g.h.output, grain, [&](int64_t begin, int64_t end) {
-      for_each_item(begin, end, g.h.output, [&](int64_t image, int64_t oh) { row(image, oh); });
+      for_each_item(begin, end, g.h.output, [&](int64_t image, int64_t oh) {
+        for_windows_of_row<sum_t, false>(g, channels, {0, channels},
+                                         [&](auto width, auto... place) { windows<width>(image, oh, place...); });
+      });
     });
   }
 
  private:
-  void row(int64_t image, int64_t oh) const {
+  template <int N>
+  void windows(int64_t image, int64_t oh, int64_t ow, Range<int64_t> columns, int64_t channel) const {
+    using lanes_t = Vector<sum_t, N>;
     const int64_t channels = images.channels;
     const int64_t line = g.w.input * channels;
     const int64_t stride = channels > 1 ? 1 : g.w.stride;
-    const Range<int64_t> real_rows = g.h.taps(oh);
-    for_windows_of_row<sum_t>(g, channels, {0, channels}, [&](auto width, int64_t ow, auto real, int64_t channel) {
-      constexpr int N = width;
-      using lanes_t = Vector<sum_t, N>;
-      const int64_t at = ((image * g.h.output + oh) * g.w.output + ow) * channels + channel;
-      const element* corner = grad + (image * g.h.input + g.h.start(oh)) * line + g.w.start(ow) * channels + channel;
-      const Interpolation<sum_t, N> across(load_even<N>(where + 2 * at), g.w.kernel);
-      const Interpolation<sum_t, N> down(load_odd<N>(where + 2 * at), g.h.kernel);
-      lanes_t value{};
-      lanes_t x{};
-      lanes_t y{};
-      for (int64_t r = real_rows.begin; r < real_rows.end; ++r) {
-        lanes_t row{};
-        lanes_t row_slope{};
-        for (int64_t c = real.begin; c < real.end; ++c) {
-          const lanes_t tap = widen<scalar_t, N>(load_tap<N>(corner + r * line + c * channels, stride, c, g.w.kernel));
-          row += times(across.weight(c), tap);
-          row_slope += times(across.weight_slope(c), tap);
-        }
-        const lanes_t weight = down.weight(r);
-        value += times(weight, row);
-        x += times(weight, row_slope);
-        y += times(down.weight_slope(r), row);
+    const Range<int64_t> rows = g.h.taps(oh);
+    const int64_t at = ((image * g.h.output + oh) * g.w.output + ow) * channels + channel;
+    const element* corner = grad + (image * g.h.input + g.h.start(oh)) * line + g.w.start(ow) * channels + channel;
+    const Interpolation<sum_t, N> across(load_even<N>(where + 2 * at), g.w.kernel);
+    const Interpolation<sum_t, N> down(load_odd<N>(where + 2 * at), g.h.kernel);
+    Gradients<sum_t, N> gradients{across, down};
+    if (g.taps() <= kReadAll) {
+      for (int64_t r = rows.begin; r < rows.end; ++r) {
+        gradients.add_row(tap_number<sum_t, N>(r), columns, tap_number<sum_t, N>, [&](int64_t c) {
+          return widen<scalar_t, N>(load_tap<N>(corner + r * line + c * channels, stride, c, g.w.kernel));
+        });
       }
-      const lanes_t factor = widen<scalar_t, N>(load<N>(what + at));
-      store<N>(grad_what + at, narrow<scalar_t, N>(value));
-      // Where the slope is 0 the other axis counts for nothing, even if its position is NaN.
-      x = across.slope == 0 ? lanes_t{} : times(x, factor);
-      y = down.slope == 0 ? lanes_t{} : times(y, factor);
-      store_interleaved<N>(grad_where + 2 * at, x, y);
-    });
+    } else {
+      for (int64_t i = 0; i < 2; ++i) {
+        const lanes_t r = down.lower + static_cast<sum_t>(i);
+        const auto column = [&](int64_t j) -> lanes_t { return across.lower + static_cast<sum_t>(j); };
+        gradients.add_row(r, {0, 2}, column, [&](int64_t j) {
+          return widen<scalar_t, N>(gather<N>(corner, line, stride, rows, columns, r, column(j)));
+        });
+      }
+    }
+    const lanes_t factor = widen<scalar_t, N>(load<N>(what + at));
+    store<N>(grad_what + at, narrow<scalar_t, N>(gradients.what));
+    // Where the slope is 0 the other axis counts for nothing, even if its position is NaN.
+    const lanes_t x = across.slope == 0 ? lanes_t{} : times(gradients.x, factor);
+    const lanes_t y = down.slope == 0 ? lanes_t{} : times(gradients.y, factor);
+    store_interleaved<N>(grad_where + 2 * at, x, y);
+  }
+
+  // Tap (r, c) of N windows, in every lane another; 0 where it is not real.
+  template <int N>
+  Vector<element, N> gather(const element* corner, int64_t line, int64_t stride, Range<int64_t> rows,
+                            Range<int64_t> columns, Vector<sum_t, N> r, Vector<sum_t, N> c) const {
+    const auto tap = [&](int64_t i, sum_t lane_r, sum_t lane_c) {
+      const auto row = static_cast<int64_t>(lane_r);
+      const auto column = static_cast<int64_t>(lane_c);
+      const bool real = row >= rows.begin && row < rows.end && column >= columns.begin && column < columns.end;
+      return real ? corner[i * stride + row * line + column * images.channels] : element{0};
+    };
+    if constexpr (N == 1) {
+      return tap(0, r, c);
+    } else {
+      Vector<element, N> taps{};
+      for (int i = 0; i < N; ++i) taps[i] = tap(i, r[i], c[i]);
+      return taps;
+    }
   }
 };
 

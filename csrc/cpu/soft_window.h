@@ -47,6 +47,31 @@ struct Taps {
   int64_t kernel;  // columns of a window
 };
 
+// How far taps lie below the maximum of their window: equal infinities by 0, and by 0 also where it is infinitely far.
+template <typename sum_t, int N>
+struct Below {
+  using lanes_t = Vector<sum_t, N>;
+
+  lanes_t below;
+  lanes_t counts;  // 1, or 0 where it is infinitely far
+
+  Below(lanes_t value, lanes_t maximum) {
+    const lanes_t zero{};
+    const lanes_t far = value == maximum ? zero : value - maximum;
+    const auto lost = far == -std::numeric_limits<sum_t>::infinity();
+    below = lost ? zero : far;
+    counts = lost ? zero : zero + 1;
+  }
+
+  lanes_t power(lanes_t beta) const { return counts * exponential<sum_t, N>(beta * below); }
+};
+
+template <typename lanes_t>
+lanes_t within_bounds(lanes_t position) {  // a NaN stays
+  const lanes_t one = lanes_t{} + 1;
+  return position > 1 ? one : (position < -1 ? -one : position);
+}
+
 // Softmax of beta times the taps, the maximum subtracted. A tap infinitely far below the maximum has no power.
 template <typename scalar_t, int N>
 struct SoftWindow {
@@ -73,13 +98,11 @@ struct SoftWindow {
     for (int64_t r = taps.rows.begin; r < taps.rows.end; ++r) {
       lanes_t row{};
       for (int64_t c = taps.columns.begin; c < taps.columns.end; ++c) {
-        const lanes_t far = distance(r, c);
-        const auto lost = far == -std::numeric_limits<sum_t>::infinity();
-        const lanes_t below = lost ? lanes_t{} : far;
-        const lanes_t power = lost ? lanes_t{} : exponential<sum_t, N>(beta * below);
+        const Below<sum_t, N> of(tap(r, c), maximum);
+        const lanes_t power = of.power(beta);
         if (powers != nullptr) store<N>(powers + (r * taps.kernel + c) * N, power);
         row += power;
-        mean += power * below;
+        mean += power * of.below;
         x += power * columns[c];
       }
       total += row;
@@ -87,30 +110,12 @@ struct SoftWindow {
     }
     mean /= total;
     // Rounding may carry a mean of bounds past the bound, which it is then.
-    x = clamped(x / total);
-    y = clamped(y / total);
+    x = within_bounds(x / total);
+    y = within_bounds(y / total);
   }
 
   lanes_t tap(int64_t r, int64_t c) const {
     return widen<scalar_t, N>(load_tap<N>(taps.corner + r * taps.line + c * taps.step, taps.stride, c, taps.kernel));
-  }
-
-  // The value of a tap less the mean of its window; 0 less the mean for a tap without power.
-  lanes_t centred(int64_t r, int64_t c) const {
-    const lanes_t far = distance(r, c);
-    return (far == -std::numeric_limits<sum_t>::infinity() ? lanes_t{} : far) - mean;
-  }
-
- private:
-  // Equal infinities differ by 0.
-  lanes_t distance(int64_t r, int64_t c) const {
-    const lanes_t value = tap(r, c);
-    return value == maximum ? lanes_t{} : value - maximum;
-  }
-
-  static lanes_t clamped(lanes_t position) {
-    const lanes_t one = lanes_t{} + 1;
-    return position > 1 ? one : (position < -1 ? -one : position);
   }
 };
 

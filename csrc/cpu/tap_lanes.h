@@ -152,23 +152,33 @@ void write_windows(const Geometry& g, const Images& images, element_t<scalar_t>*
   });
 }
 
+// Chunks [i, i + width) of neighbouring lanes: `kApart` for bodies that add, else some lanes may be met twice.
+template <int widest, bool kApart, typename Body>
+void for_lanes(Range<int64_t> lanes, const Body& body) {
+  if constexpr (kApart) {
+    for_separate_chunks<widest>(lanes.end, body, lanes.begin);
+  } else {
+    for_chunks<widest>(lanes.end - lanes.begin, [&](auto width, int64_t i) { body(width, lanes.begin + i); });
+  }
+}
+
 // Runs `body(width, ow, columns, channel)` over the windows of a row: lanes are channels from `channel` on, or, where
-// an image has one channel, windows from `ow` on. `columns` are the real ones of these windows.
-template <typename sum_t, typename Body>
+// an image has one channel, windows from `ow` on. `columns` are the real ones of these windows. `kApart`: no window is
+// met twice.
+template <typename sum_t, bool kApart, typename Body>
 void for_windows_of_row(const Geometry& g, int64_t channels_of_image, Range<int64_t> channels, const Body& body) {
   if (channels_of_image > 1) {
     for (int64_t ow = 0; ow < g.w.output; ++ow) {
-      for_separate_chunks<kLanes<sum_t>>(
-          channels.end, [&](auto width, int64_t channel) { body(width, ow, g.w.taps(ow), channel); }, channels.begin);
+      for_lanes<kLanes<sum_t>, kApart>(channels,
+                                       [&](auto width, int64_t channel) { body(width, ow, g.w.taps(ow), channel); });
     }
     return;
   }
   const Range<int64_t> whole = g.w.whole_windows();
   const auto one = [&](int64_t ow) { body(std::integral_constant<int, 1>{}, ow, g.w.taps(ow), int64_t{0}); };
   for (int64_t ow = 0; ow < std::min(whole.begin, g.w.output); ++ow) one(ow);
-  for_separate_chunks<kLanes<sum_t>>(
-      whole.end, [&](auto width, int64_t ow) { body(width, ow, Range<int64_t>{0, g.w.kernel}, int64_t{0}); },
-      whole.begin);
+  for_lanes<kLanes<sum_t>, kApart>(
+      whole, [&](auto width, int64_t ow) { body(width, ow, Range<int64_t>{0, g.w.kernel}, int64_t{0}); });
   for (int64_t ow = std::max(whole.begin, whole.end); ow < g.w.output; ++ow) one(ow);
 }
 
