@@ -155,7 +155,7 @@ def backends() -> dict[str, dict[str, Any]]:
         device of this machine (the forced one, while one is forced).
     """
     table: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in sorted(OPERATIONS):
         row: dict[str, Any] = {backend: _unavailable_here(backend, operation) for backend in BACKENDS}
         row["auto"] = {device: _automatic(operation, device) if _forced == "auto" else _forced for device in _devices()}
         table[operation] = row
