@@ -85,7 +85,10 @@ struct SoftUnpoolBackward {
     const Interpolation<sum_t, N> across(load_even<N>(where + 2 * at), g.w.kernel);
     const Interpolation<sum_t, N> down(load_odd<N>(where + 2 * at), g.h.kernel);
     Gradients<sum_t, N> gradients{across, down};
-    if (g.taps() <= kReadAll) {
+    // A tap outside of the map has gradient 0, which a weight of NaN makes NaN: windows with such taps look at the
+    // four.
+    const bool whole = rows.begin == 0 && rows.end == g.h.kernel && columns.begin == 0 && columns.end == g.w.kernel;
+    if (whole && g.taps() <= kReadAll) {
       for (int64_t r = rows.begin; r < rows.end; ++r) {
         gradients.add_row(tap_number<sum_t, N>(r), columns, tap_number<sum_t, N>, [&](int64_t c) {
           return widen<scalar_t, N>(load_tap<N>(corner + r * line + c * channels, stride, c, g.w.kernel));

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from kernel_cases import Case
 from ops.grid import every_case, every_dtype, every_layout
 from soft_cases import check_soft_argmax_unpool2d_backward, geometry, smooth_map, windows_of
 
@@ -49,3 +50,10 @@ def test_direct_calls_are_refused_before_memory_is_touched():
     ):
         with pytest.raises(RuntimeError, match=f"soft_argmax_unpool2d_backward: expected {name}"):
             torch.ops.wwae.soft_argmax_unpool2d_backward(*arguments, *window)
+
+
+@every_layout
+def test_a_window_beside_the_map_has_the_gradient_of_its_position(kernel, channels_last):
+    """Its taps count as 0, which a position of NaN makes NaN."""
+    case = Case((2, 16, 4, 4), (2, 2), (2, 2), padding=(0, 1))
+    check_soft_argmax_unpool2d_backward(kernel("soft_argmax_unpool2d_backward"), case, torch.float32, channels_last)
