@@ -1,6 +1,7 @@
 """The arithmetic of the benchmark suite: counted bytes, quantiles, the results file, the tables."""
 
 import json
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -110,3 +111,12 @@ def test_the_table_puts_rivals_beside_ours():
     assert table.table([row("eager")], "o") == [table.HEADER]
     assert table.markdown(lines).splitlines()[1] == "|" + " --- |" * 9
     assert len({len(line) for line in table.plain([("a", "b"), ("cc", "d")]).splitlines()}) == 1
+
+
+def test_the_commit_is_known_before_the_first_results_are_written(monkeypatch, tmp_path):
+    repository = tmp_path / "benchmarks"
+    repository.mkdir()
+    for words in (["init", "-q"], ["-c", "user.name=n", "-c", "user.email=e", "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", "-C", repository, *words], check=True)
+    monkeypatch.setattr(results, "DIRECTORY", repository / "results")
+    assert len(results._commit()) == 12
