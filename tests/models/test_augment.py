@@ -89,6 +89,18 @@ def test_overlapping_windows_are_divided_by_their_hits():
     assert torch.equal(fixed(x).reconstructions[0], expected)
 
 
+def test_reconstructed_values_that_meet_are_averaged():
+    """The windows of one maximum may get different values from the macro-layer above."""
+    model = augment(nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(3, 2), nn.Flatten()))
+    (deconvolution,) = deconvolutions(model)[0]
+    nn.init.ones_(deconvolution.weight)
+    x = torch.zeros(1, 1, 5, 5)
+    x[0, 0, 2, 2] = 1
+    _, switches = wwae.ops.switch_pool2d(x, 3, 2)
+    reconstruction = model.decoders[0](torch.tensor([[[[1.0, 2], [3, 6]]]]), (5, 5), {1: switches})
+    assert torch.equal(reconstruction, 3 * x)
+
+
 @pytest.mark.parametrize(("kernel_size", "stride", "padding", "dilation", "ceil_mode"), [
     (2, 2, 0, 1, False), (2, 2, 0, 1, True), (3, 2, 0, 1, False), (3, 2, 0, 1, True), (3, 2, 1, 1, False), (3, 2, 1, 1, True),
     (3, 1, 1, 1, False), (3, 3, 1, 1, True), (2, 2, 1, 1, False), (2, 1, 0, 1, False), (3, 2, 1, 2, False), (5, 3, 2, 1, True),
@@ -446,6 +458,32 @@ def test_a_map_between_functions_is_refused():
 
     with pytest.raises(ValueError, match=r"stage1 .* goes from function to function, where it cannot be read; pass it"):
         augment(Model())
+
+
+def test_it_compiles():
+    """In part: the classifier runs as it is, the decoders are compiled."""
+    model = larger_weights(augment(plain(), "all"))
+    x = torch.rand(1, 3, 8, 8)
+    expected, found = model(x), torch.compile(model, backend="eager")(x)
+    assert torch.equal(found.logits, expected.logits)
+    assert all(map(torch.equal, found.reconstructions, expected.reconstructions))
+    sum(each.sum() for each in found.reconstructions).backward()
+    assert all(parameter.grad is not None for parameter in model.decoders.parameters())
+
+
+def test_autocast():
+    model = augment(plain(), "all")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(torch.rand(2, 3, 8, 8))
+    assert output.logits.dtype == output.reconstructions[0].dtype == output.targets[1].dtype == torch.bfloat16
+    assert output.targets[0].dtype == torch.float32
+
+
+def test_channels_last_is_kept():
+    model = augment(plain(), "all").to(memory_format=torch.channels_last)
+    output = model(torch.rand(2, 3, 8, 8).to(memory_format=torch.channels_last))
+    for each in (*output.reconstructions, *output.targets):
+        assert each.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_result_says_what_it_is():

@@ -92,6 +92,29 @@ def test_the_mirror_of_a_residual_block_has_its_nonlinearities():
     torch.testing.assert_close(model(x).reconstructions[1], expected)
 
 
+class ShortcutFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.shortcut, self.conv, self.relu = nn.Identity(), nn.Conv2d(2, 2, 1), nn.ReLU()
+
+    def forward(self, x):
+        shortcut = self.shortcut(x)
+        return self.relu(self.conv(x) + shortcut)
+
+
+def test_a_sum_of_branches_is_rectified_whichever_comes_first():
+    """u^ = relu(conv'(v^) + v^), of which the second is positive already and the first is not."""
+    model = augment(
+        nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.MaxPool2d(2), ShortcutFirst(), nn.AdaptiveAvgPool2d(1)), "layerwise"
+    )
+    (deconvolution,) = model.decoders[1].deconvolutions.values()
+    nn.init.constant_(deconvolution.weight, -1)
+    x = torch.rand(1, 1, 4, 4)
+    v = model.classifier[:4](x)
+    expected = F.relu(v - v.sum(1, keepdim=True))
+    torch.testing.assert_close(model(x).reconstructions[1], expected)
+
+
 def test_the_mirror_of_fire_splits_its_maps():
     model = augment(nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), Fire(3, 2, 4, 5), nn.MaxPool2d(2), nn.Flatten()))
     with torch.no_grad():

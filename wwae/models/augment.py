@@ -73,12 +73,7 @@ class AugmentedClassifier(nn.Module):
         channels = self.macro_layers[0].channels[0]
         if x.dim() != 4 or x.shape[1] != channels:
             raise ValueError(f"augment: expected x of shape [N, {channels}, H, W], got {list(x.shape)}")
-        sites = {layer.end for layer in self.macro_layers} | {site for layer in self.macro_layers for site in layer.pools.values()}
-        with recording(self.classifier, sites) as record:
-            logits = self.classifier(x)
-        maps = [x]
-        for layer in self.macro_layers:
-            maps.append(_map_at_end(layer, record, spatial_size(maps[-1])))
+        logits, maps, record = self._classify_and_record(x)
         reconstructions: list[Tensor] = []
         top = maps[-1]
         for number in reversed(range(len(self.macro_layers))):
@@ -90,6 +85,18 @@ class AugmentedClassifier(nn.Module):
             reconstructions.append(top)
         kept = 1 if self.variant == "first" else len(reconstructions)
         return AugmentedOutput(logits, tuple(reversed(reconstructions))[:kept], tuple(maps[:kept]))
+
+    # torch.compile runs this part as it is, and compiles the decoders.
+    @torch.compiler.disable
+    def _classify_and_record(self, x: Tensor) -> tuple[Any, list[Tensor], Recording]:
+        """Return the logits, the maps a_0 to a_L, and what was recorded on the way."""
+        sites = {layer.end for layer in self.macro_layers} | {site for layer in self.macro_layers for site in layer.pools.values()}
+        with recording(self.classifier, sites) as record:
+            logits = self.classifier(x)
+        maps = [x]
+        for layer in self.macro_layers:
+            maps.append(_map_at_end(layer, record, spatial_size(maps[-1])))
+        return logits, maps, record
 
     def freeze_encoder(self) -> AugmentedClassifier:
         """Train the decoders alone: steps 2 and 3 of the paper's section 4.1.
