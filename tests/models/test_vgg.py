@@ -9,6 +9,7 @@ import torchvision
 
 import wwae.models
 from wwae.models.vgg import AUGMENTED_VGGS
+from wwae.training import ReconstructionLoss
 
 NAMES = [
     f"vgg{depth}{norm}_{family}_{variant}"
@@ -62,3 +63,16 @@ def test_a_builder_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with pytest.raises(ImportError, match="vgg16_sae_first takes its network from torchvision: pip install torchvision"):
         wwae.models.vgg16_sae_first()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("vgg16_") and "_bn" not in name])
+def test_a_joint_step_of_the_paper_s_six(name):
+    model = getattr(wwae.models, name)(num_classes=10, init_weights=False)
+    loss = ReconstructionLoss("caffe")
+    output = model(torch.rand(2, 3, 224, 224))
+    objective = torch.nn.functional.cross_entropy(output.logits, torch.tensor([3, 7])) + loss(output)
+    objective.backward()
+    assert torch.isfinite(objective)
+    assert len(output.reconstructions) == (1 if name.endswith("first") else 5)
+    assert all(parameter.grad is not None for parameter in model.parameters())
