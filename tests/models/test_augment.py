@@ -141,6 +141,7 @@ def test_a_fixed_switch_stands_in_the_middle_of_its_window(kernel_size):
     {"kernel_size": 3, "groups": 2}, {"kernel_size": 3, "stride": (2, 1), "padding": (1, 0), "bias": False},
     {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
 ], ids=str)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
 def test_a_deconvolution_has_the_geometry_of_its_convolution(settings):
     """Sizes come back for every remainder; with the convolution's own weight it is its transpose, where it pads with zeros."""
     layer = nn.Conv2d(2, 4, **settings).double()
@@ -252,6 +253,34 @@ def test_a_darknet():
     assert [tuple(each.shape[1:]) for each in output.reconstructions] == [(3, 24, 16), (4, 12, 8), (8, 6, 4), (8, 3, 2)]
 
 
+@pytest.mark.parametrize("relu", [nn.ReLU(inplace=True), "function"], ids=str)
+def test_a_map_that_the_classifier_writes_into_is_kept_as_it_was(relu):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.conv2, self.pool = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.MaxPool2d(2)
+            self.relu = (lambda x: F.relu(x, inplace=True)) if relu == "function" else relu
+
+        def forward(self, x):
+            return self.relu(self.pool(self.conv2(self.relu(self.pool(self.conv1(x)))))).flatten(1)
+
+    model = augment(Model(), "all")
+    x = torch.rand(1, 1, 16, 16)
+    a1 = F.max_pool2d(model.classifier.conv1(x), 2)
+    assert (a1 < 0).any()
+    output = model(x)
+    assert torch.equal(output.targets[1], a1)
+    assert torch.equal(output.logits, model.classifier(x))
+    sum(each.sum() for each in (*output.reconstructions, *output.targets)).backward()
+
+
+def test_a_last_map_that_dropout_writes_into_is_kept_as_it_was():
+    model = larger_weights(augment(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Identity(), nn.Dropout(0.9, inplace=True), nn.Flatten())))
+    x = torch.rand(1, 1, 9, 9)
+    expected = model.decoders[0](model.classifier[0](x), (9, 9), {})
+    assert torch.equal(model.train()(x).reconstructions[0], expected)
+
+
 def test_a_network_whose_pooling_was_replaced():
     classifier, _ = wwae.replace_pooling(plain().eval())
     x = torch.rand(2, 3, 8, 8)
@@ -331,6 +360,15 @@ def test_freezing_trains_the_decoders_alone():
     assert classifier.training and classifier[1].training
     model(torch.rand(4, 3, 9, 9))
     assert classifier[1].num_batches_tracked == 1
+
+
+def test_modes_are_left_as_they_are():
+    classifier = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Flatten()).train()
+    classifier[1].eval()
+    for example in (None, torch.rand(1, 3, 8, 8)):
+        model = augment(classifier, example_input=example)
+        assert model.training and model.decoders[0].training and classifier[0].training and not classifier[1].training
+    assert not augment(classifier.eval()).training
 
 
 def test_a_joint_step_runs_batch_norm_once():
@@ -488,4 +526,4 @@ def test_channels_last_is_kept():
 
 def test_the_result_says_what_it_is():
     assert "variant='all', switches='fixed', macro_layers=['pool1', 'pool2']" in repr(augment(plain(), "all", "fixed"))
-    assert isinstance(augment(plain()), AugmentedClassifier)
+    assert isinstance(wwae.augment(plain()), AugmentedClassifier)

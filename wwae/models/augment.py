@@ -58,7 +58,9 @@ class AugmentedClassifier(nn.Module):
         self.classifier = classifier
         self.decoders = nn.ModuleList(MacroDecoder(layer) for layer in macro_layers)
         self._trainable: set[str] | None = None
-        self.train(classifier.training)
+        # Not train(), which would reach modules of the classifier whose mode differs on purpose.
+        self.training = classifier.training
+        self.decoders.train(classifier.training)
 
     def forward(self, x: Tensor) -> AugmentedOutput:
         """Classify and reconstruct images.
@@ -91,7 +93,8 @@ class AugmentedClassifier(nn.Module):
     def _classify_and_record(self, x: Tensor) -> tuple[Any, list[Tensor], Recording]:
         """Return the logits, the maps a_0 to a_L, and what was recorded on the way."""
         sites = {layer.end for layer in self.macro_layers} | {site for layer in self.macro_layers for site in layer.pools.values()}
-        with recording(self.classifier, sites) as record:
+        overwritten = {layer.end for layer in self.macro_layers if layer.is_overwritten}
+        with recording(self.classifier, sites, overwritten) as record:
             logits = self.classifier(x)
         maps = [x]
         for layer in self.macro_layers:
@@ -110,7 +113,10 @@ class AugmentedClassifier(nn.Module):
         return self.train(self.training)
 
     def unfreeze_encoder(self) -> AugmentedClassifier:
-        """Undo :meth:`freeze_encoder` for the joint step: what required a gradient before does so again."""
+        """Undo :meth:`freeze_encoder` for the joint step: what required a gradient before does so again.
+
+        The classifier takes the mode of the model, training or evaluation.
+        """
         if self._trainable is not None:
             for name, parameter in self.classifier.named_parameters():
                 parameter.requires_grad_(name in self._trainable)
@@ -199,7 +205,7 @@ def _map_at_end(layer: MacroLayer, record: Recording, size: tuple[int, int]) -> 
 def _run_once(model: nn.Module, x: Tensor) -> None:
     modes = {module: module.training for module in model.modules()}
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        with torch.no_grad():
             model.eval()
             model(x)
     finally:

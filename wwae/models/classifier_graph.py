@@ -43,6 +43,7 @@ _SCALINGS = (
     operator.sub, operator.isub, operator.mul, operator.imul, operator.truediv, operator.itruediv, operator.neg,
     torch.sub, torch.mul, torch.div, torch.neg, "sub", "sub_", "mul", "mul_", "div", "div_", "neg",
 )  # fmt: skip
+_IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 _KEPT = ("contiguous", "clone", "float", "half", "double", "bfloat16", "to", torch.clone)
 _POOLS = (nn.MaxPool2d, MaxPool2d)
 _POOL_CALLS = (F.max_pool2d, torch.max_pool2d)
@@ -99,6 +100,7 @@ class Operation:
         module (str | None): the module that is called; None for a function.
         call (int): how many calls of that module, or of any max-pooling function, come before.
         scopes (tuple[str, ...]): the modules that it is a part of, outermost first.
+        in_place (bool): it writes into what it reads.
     """
 
     kind: Kind
@@ -108,6 +110,7 @@ class Operation:
     module: str | None = None
     call: int = 0
     scopes: tuple[str, ...] = ()
+    in_place: bool = False
 
 
 def read_classifier(classifier: nn.Module, who: str) -> list[Operation]:
@@ -179,13 +182,16 @@ def _operation(node: Node, root: nn.Module, call: int, positions: dict[Node, int
     inputs = tuple(positions[each] for each in node.all_input_nodes if each in positions)
     scopes = tuple(str(scope) for scope in node.meta.get("nn_module_stack") or {} if scope)
     if node.op == "call_module":
-        kind, detail = read_module(root.get_submodule(str(node.target)))
-        return Operation(kind, str(node.target), inputs, detail, str(node.target), call, scopes)
+        module = root.get_submodule(str(node.target))
+        kind, detail = read_module(module)
+        in_place = bool(getattr(module, "inplace", False))
+        return Operation(kind, str(node.target), inputs, detail, str(node.target), call, scopes, in_place)
     kind, detail = ("input", None) if node.op == "placeholder" else read_call(node, len(inputs))
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
     function = "max_pool2d" if node.target in _POOL_CALLS else name
     place = f"{function} in {scopes[-1]}" if scopes else f"{function} in the model's forward"
-    return Operation(kind, place, inputs, detail, None, call, scopes)
+    in_place = bool(node.kwargs.get("inplace")) or function.endswith("_") or node.target in _IN_PLACE
+    return Operation(kind, place, inputs, detail, None, call, scopes, in_place)
 
 
 def read_module(module: nn.Module) -> tuple[Kind, Any]:

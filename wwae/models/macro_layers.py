@@ -43,6 +43,7 @@ class MacroLayer:
         pools (dict[int, Site]): for each max pool among the operations, where its switches are.
         end (Site): where the result is.
         activation (nn.Module | None): the nonlinearity that its input has gone through; None for the images.
+        is_overwritten (bool): whether the classifier goes on by writing into the result.
     """
 
     name: str
@@ -52,6 +53,7 @@ class MacroLayer:
     pools: dict[int, Site]
     end: Site
     activation: nn.Module | None
+    is_overwritten: bool
 
     def sizes(self, size: Pair) -> list[Pair]:
         """Height and width of the input, as given, and of each result."""
@@ -179,7 +181,14 @@ def _macro_layer(operations: list[Operation], begin: int, end: int, number: int,
     names = {scope for scope in last.scopes if scope not in following and "@" not in scope}
     name = f"pool{number}" if last.kind == "pool" else f"stage{number}"
     return MacroLayer(
-        name, frozenset(names), tuple(moved), tuple(channels), pools, _site(operations, end), _activation(operations, begin)
+        name,
+        frozenset(names),
+        tuple(moved),
+        tuple(channels),
+        pools,
+        _site(operations, end),
+        _activation(operations, begin),
+        is_overwritten=any(each.in_place and end in each.inputs for each in operations),
     )
 
 

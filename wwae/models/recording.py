@@ -25,8 +25,9 @@ class Recording:
         switches (dict[Site, Switches]): where its maxima stood, for each site that is a max pool.
     """
 
-    def __init__(self, sites: Iterable[Site]) -> None:
+    def __init__(self, sites: Iterable[Site], overwritten: Iterable[Site] = ()) -> None:
         self.sites = frozenset(sites)
+        self.overwritten = frozenset(overwritten)
         self.maps: dict[Site, Tensor] = {}
         self.switches: dict[Site, Switches] = {}
         self._calls: dict[tuple[str, str], int] = {}
@@ -37,13 +38,14 @@ class Recording:
         values, switches = switch_pool2d(*arguments, **settings)
         if site in self.sites:
             self.maps[site], self.switches[site] = values, switches
-        return values
+        return values.clone() if site in self.overwritten else values
 
-    def keep(self, kind: str, module: str, value: Any) -> None:
-        """Keep what a module takes or gives if this call is one of the sites."""
+    def keep(self, kind: str, module: str, value: Any) -> Any:
+        """Keep what a module takes or gives if this call is one of the sites; returns a copy where that will be written into."""
         site = self._next(kind, module)
         if site in self.sites:
             self.maps[site] = value
+        return value.clone() if site in self.overwritten else None
 
     def _next(self, kind: str, module: str) -> Site:
         call = self._calls.get((kind, module), 0)
@@ -52,13 +54,14 @@ class Recording:
 
 
 @contextmanager
-def recording(classifier: nn.Module, sites: Iterable[Site]) -> Iterator[Recording]:
+def recording(classifier: nn.Module, sites: Iterable[Site], overwritten: Iterable[Site] = ()) -> Iterator[Recording]:
     """Record the maps at some sites of every run of ``classifier`` inside the block.
 
     Max pools among the sites run as :func:`wwae.ops.switch_pool2d`, which has PyTorch's values bit for bit. Hooks of the modules
-    run as ever, and see what they always see.
+    run as ever, and see what they always see. Where the classifier goes on by writing into a recorded map, it gets a copy of it:
+    these sites are ``overwritten``.
     """
-    record = Recording(sites)
+    record = Recording(sites, overwritten)
     with ExitStack() as stack:
         for kind, name in sorted({(site.kind, site.module) for site in record.sites}):
             if kind == "pool" and not name:
