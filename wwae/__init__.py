@@ -5,7 +5,8 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from wwae import nn, ops
+from wwae import models, nn, ops
+from wwae.models import augment
 from wwae.nn import replace_pooling
 from wwae.ops.backends import backends, show_backends, use_backend
 
@@ -14,4 +15,4 @@ try:
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["backends", "nn", "ops", "replace_pooling", "show_backends", "use_backend"]
+__all__ = ["augment", "backends", "models", "nn", "ops", "replace_pooling", "show_backends", "use_backend"]

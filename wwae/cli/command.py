@@ -18,6 +18,7 @@ COMMANDS = {
     "reconstruct": "draw images beside what a run's network makes of them",
     "report": "put runs beside the numbers of their papers",
     "recipes": "list the recipes, with the number of the paper each aims at",
+    "models": "list the augmented classifiers, or show the macro-layers of one as a table",
     "info": "show which implementations of the operations run here, and why the others do not",
 }
 

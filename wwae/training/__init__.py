@@ -8,11 +8,13 @@ from wwae.training.evaluation import classification_error, reconstruct, reconstr
 from wwae.training.figures import reconstruction_gallery
 from wwae.training.fit import TrainingDiverged
 from wwae.training.networks import load_model
+from wwae.training.reconstruction_loss import ReconstructionLoss
 from wwae.training.run_directory import RunDirectory, RunDirectoryError
 
 __all__ = [
     "CheckpointError",
     "ConfigurationError",
+    "ReconstructionLoss",
     "RunDirectory",
     "RunDirectoryError",
     "Split",

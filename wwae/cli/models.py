@@ -1,0 +1,64 @@
+"""``wwae models``: the augmented classifiers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from wwae.cli.parser import CommandParser, UsageError, unknown
+from wwae.models import AugmentedClassifier, augment
+from wwae.models.summary import summarise
+from wwae.models.vgg import AUGMENTED_VGGS
+
+__all__ = ["run"]
+
+DESCRIPTION = """\
+List the augmented classifiers that have a name, or show one as a table: its macro-layers, their parameters and those of
+the decoders, and where each unpooling takes its switches from. 'show' also takes the name of a classifier of torchvision,
+which it augments with --variant and --switches. No weights are made or loaded."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run the command on the words after ``wwae models``.
+
+    Raises:
+        UsageError: a name is missing or unknown, or the network can't be mirrored.
+    """
+    parser = CommandParser("models", DESCRIPTION)
+    parser.add_argument("action", choices=("list", "show"), nargs="?", default="list", help="what to do; default: list")
+    parser.add_argument("name", nargs="?", help="such as vgg16_swwae_all or resnet18")
+    parser.add_argument("--from-layer", default="last", metavar="NAME", help="where decoding starts, such as pool3; default: last")
+    parser.add_argument("--variant", choices=("first", "all", "layerwise"), help="for a classifier of torchvision; default: all")
+    parser.add_argument("--switches", choices=("known", "fixed"), help="for a classifier of torchvision; default: known")
+    options = parser.parse(arguments)
+    if options.action == "list":
+        if options.name is not None:
+            raise UsageError(f"unexpected argument {options.name!r}")
+        print("\n".join(AUGMENTED_VGGS))
+        return
+    if options.name is None:
+        raise UsageError("show needs the name of a model; 'wwae models' lists them")
+    try:
+        model = _build(options.name, options.from_layer, options.variant, options.switches)
+    except (ValueError, ImportError) as error:
+        raise UsageError(str(error)) from error
+    print(f"{options.name}: {model.variant}, {model.switches} switches\n")
+    print(summarise(model))
+
+
+def _build(name: str, from_layer: str, variant: str | None, switches: str | None) -> AugmentedClassifier:
+    # Tensors of the meta device have shapes and no values.
+    with torch.device("meta"):
+        if name in AUGMENTED_VGGS:
+            for option, given in (("--variant", variant), ("--switches", switches)):
+                if given is not None:
+                    raise UsageError(f"{option} is a part of the name {name}")
+            return AUGMENTED_VGGS[name](from_layer)
+        from torchvision import models
+
+        classifiers = models.list_models(module=models)
+        if name not in classifiers:
+            raise UsageError(unknown("model", name, [*AUGMENTED_VGGS, *classifiers]))
+        settings = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        return augment(models.get_model(name, **settings), variant or "all", switches or "known", from_layer)  # type: ignore[arg-type]
