@@ -74,7 +74,8 @@ def _commit() -> str:
     """The commit of the checkout, with ``+changes`` when files differ from it."""
 
     def git(*words: str) -> str:
-        return subprocess.run(("git", "-C", str(DIRECTORY.parent), *words), check=True, capture_output=True, text=True).stdout.strip()
+        command = ("git", "-C", str(DIRECTORY.parent), *words)
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git(*_CHANGES) else "")
