@@ -98,7 +98,22 @@ class IndexWriter {
     if (indices_ == nullptr) return;
     const int64_t step = row_of_windows_ ? g_.w.stride : 0;  // columns from one output to the next
     const int64_t start = g_.h.start(oh) * g_.w.input + g_.w.start(ow);
-    for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + taps_.step(offsets_[first + i]);
+    if constexpr (sizeof(offset_t) == 1) {
+      // A table would keep the loop from running in vectors; offset / kernel is exact this way for 256 offsets.
+      const auto kernel = static_cast<int32_t>(g_.w.kernel);
+      const int32_t reciprocal = (65536 + kernel - 1) / kernel;
+      const int64_t row_step = g_.h.dilation * g_.w.input;
+      const int64_t column_step = g_.w.dilation;
+      const offset_t* offset = offsets_ + first;
+      int64_t* index = indices_ + first;
+      for (int64_t i = 0; i < count; ++i) {
+        const int32_t row = (offset[i] * reciprocal) >> 16;
+        const int32_t column = offset[i] - row * kernel;
+        index[i] = start + i * step + row * row_step + column * column_step;
+      }
+    } else {
+      for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + taps_.step(offsets_[first + i]);
+    }
     if (!may_be_windowless_) return;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t window = row_of_windows_ ? ow + i : ow;
