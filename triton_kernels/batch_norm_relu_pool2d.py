@@ -23,11 +23,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from wwae.reference.window import accumulation_dtype
+
 from .channel_sums import Strips, channel_number, store_sum, strip_map, strip_places
 from .relu_pool_backward import load_parameter
 from .tile import (
     WARPS,
-    accumulation_dtype,
     element_address,
     strip_elements,
     tile_elements,
@@ -108,7 +109,7 @@ def batch_norm_relu_pool2d_fwd_kernel(
 def channel_statistics(x: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
     """Mean and variance (divided by the count) of each channel of x, which is in that layout."""
     batch, channels, height, width = x.shape
-    wide = accumulation_dtype(x)
+    wide = accumulation_dtype(x.dtype)
     if x.numel() == 0:
         return (torch.full((channels,), torch.nan, dtype=wide, device=x.device),) * 2
     strips = strip_map(batch, channels, height, width, channels_last)
@@ -164,7 +165,7 @@ def batch_norm_relu_pool2d_triton(
     if mean is None or variance is None:
         mean, variance = channel_statistics(pooled.x, pooled.channels_last)
     else:
-        mean, variance = (given.to(accumulation_dtype(x), copy=True) for given in (mean, variance))
+        mean, variance = (given.to(accumulation_dtype(x.dtype), copy=True) for given in (mean, variance))
     if values.numel() == 0:
         return values, offsets, mean, variance
     parameters = (mean, variance + eps, wide_parameter(weight, x), wide_parameter(bias, x))

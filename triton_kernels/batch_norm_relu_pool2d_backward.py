@@ -23,12 +23,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from wwae.reference.window import accumulation_dtype
+
 from .channel_sums import channel_number, store_sum, strip_map, strip_places
 from .relu_pool_backward import load_parameter, passed_gradient, write_map_gradient
 from .tile import (
     WARPS,
     Window,
-    accumulation_dtype,
     element_address,
     is_channels_last,
     memory_format,
@@ -100,7 +101,7 @@ def batch_norm_relu_pool2d_backward_triton(
     batch, channels, height, width = x.shape
     out_height, out_width = grad.shape[2:]
     window = Window.of(kernel_size, stride, padding, dilation)
-    wide = accumulation_dtype(x)
+    wide = accumulation_dtype(x.dtype)
     output = torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=layout)
     if grad.numel() == 0:
         return output.zero_(), *torch.zeros((2, channels), dtype=wide, device=x.device)

@@ -16,9 +16,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from wwae.reference.window import accumulation_dtype
+
 from .channel_sums import store_sum, strip_map, strip_places
 from .relu_pool_backward import passed_gradient, write_map_gradient
-from .tile import WARPS, Window, accumulation_dtype, element_address, is_channels_last, memory_format, strip_elements
+from .tile import WARPS, Window, element_address, is_channels_last, memory_format, strip_elements
 
 
 @triton.jit
@@ -60,7 +62,7 @@ def bias_relu_pool2d_backward_triton(
     batch, channels, out_height, out_width = grad.shape
     window = Window.of(kernel_size, stride, padding, dilation)
     output = torch.empty((batch, channels, *input_size), dtype=grad.dtype, device=grad.device, memory_format=layout)
-    wide = accumulation_dtype(grad)
+    wide = accumulation_dtype(grad.dtype)
     if grad.numel() == 0:
         return output.zero_(), torch.zeros(channels, dtype=wide, device=grad.device)
     strips = strip_map(batch, channels, out_height, out_width, channels_last)

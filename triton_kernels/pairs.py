@@ -6,11 +6,6 @@ import torch
 from torch import Tensor
 
 
-def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type of the sums, of beta and of positions."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
 def empty_pairs(size: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device, channels_last: bool) -> Tensor:
     """Pairs for a map of `size` (N, C, OH, OW), in memory as the elements of such a map."""
     batch, channels, height, width = size

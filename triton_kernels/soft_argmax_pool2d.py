@@ -20,10 +20,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .pairs import accumulation_dtype, empty_pairs
+from wwae.reference.window import accumulation_dtype, pooled_sizes
+
+from .pairs import empty_pairs
 from .soft_window import SOFT_TILE, plane_beta, soft_window, store_pair, sums_like
 from .tile import WARPS, Window, element_address, is_channels_last, memory_format, tile_elements, tile_map
-from .window import pooled_size
 
 
 @triton.jit
@@ -61,7 +62,7 @@ def soft_argmax_pool2d_triton(
     beta = beta.contiguous()
     batch, channels, height, width = x.shape
     window = Window.of(kernel_size, stride, padding, (1, 1))
-    size = (batch, channels, *pooled_size(height, width, window, False))
+    size = (batch, channels, *pooled_sizes((height, width), kernel_size, stride, padding, (1, 1), False))
     what = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=layout)
     where = empty_pairs(size, accumulation_dtype(x.dtype), x.device, channels_last)
     if what.numel() == 0:

@@ -26,7 +26,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .pairs import accumulation_dtype, pairs_in_memory
+from wwae.reference.window import accumulation_dtype
+
+from .pairs import pairs_in_memory
 from .soft_window import (
     SOFT_TILE,
     UNROLLED,

@@ -21,6 +21,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from wwae.reference.window import accumulation_dtype
+from wwae.reference.window import memory_format as layout_of
+
 # 1024 elements a program over 4 warps of 32 threads: 8 a thread, 16 bytes of bfloat16 in one access.
 TILE_ELEMENTS = 1024
 WARPS = 4
@@ -114,21 +117,16 @@ class Window:
 
 def is_channels_last(x: Tensor) -> bool:
     """The layout rule: channels_last where the strides say so, contiguous for all else."""
-    return x.size(1) > 1 and x.stride(1) == 1 and x.stride(3) >= x.size(1)
+    return layout_of(x) == torch.channels_last
 
 
 def memory_format(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
-def accumulation_dtype(x: Tensor) -> torch.dtype:
-    """The type in which numbers of the type of x are added."""
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
 def wide_parameter(parameter: Tensor, x: Tensor) -> Tensor:
     """One number a channel, side by side, in the type in which numbers of x are added."""
-    return parameter.to(accumulation_dtype(x)).contiguous()
+    return parameter.to(accumulation_dtype(x.dtype)).contiguous()
 
 
 def tile_map(

@@ -10,37 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from wwae.reference.window import offset_dtype, pooled_sizes, spatial_size
+
 from .tile import Window, element_address, is_channels_last, memory_format, pair_addresses, tile_map
-
-
-def offset_dtype(taps: int) -> torch.dtype:
-    """The smallest integer type that holds the offsets of a window of so many taps."""
-    return torch.uint8 if taps <= 256 else torch.int16 if taps <= 32768 else torch.int32
-
-
-def pooled_length(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
-    """Windows along one axis, as torch.nn.functional.max_pool2d counts them."""
-    span = length + 2 * padding - dilation * (kernel - 1) - 1
-    count = (span + (stride - 1 if ceil_mode else 0)) // stride + 1
-    # In ceil mode the last window must start on the input or its left padding.
-    if ceil_mode and (count - 1) * stride >= length + padding:
-        count -= 1
-    return count
-
-
-def pooled_size(height: int, width: int, window: Window, ceil_mode: bool) -> tuple[int, int]:
-    """The size (OH, OW) of the pooled map."""
-    return (
-        pooled_length(
-            height,
-            window.kernel_height,
-            window.stride_height,
-            window.padding_height,
-            window.dilation_height,
-            ceil_mode,
-        ),
-        pooled_length(width, window.kernel_width, window.stride_width, window.padding_width, window.dilation_width, ceil_mode),
-    )
 
 
 class Pooled(NamedTuple):
@@ -65,8 +37,8 @@ class Pooled(NamedTuple):
     ) -> Pooled:
         channels_last = is_channels_last(x)
         window = Window.of(kernel_size, stride, padding, dilation)
-        size = (x.size(0), x.size(1), *pooled_size(x.size(2), x.size(3), window, ceil_mode))
-        return cls(x.contiguous(memory_format=memory_format(channels_last)), window, size, channels_last)
+        windows = pooled_sizes(spatial_size(x), kernel_size, stride, padding, dilation, ceil_mode)
+        return cls(x.contiguous(memory_format=memory_format(channels_last)), window, (*x.shape[:2], *windows), channels_last)
 
     def empty(self, dtype: torch.dtype) -> Tensor:
         """Of the pooled size."""
@@ -74,7 +46,7 @@ class Pooled(NamedTuple):
         return torch.empty(self.size, dtype=dtype, device=self.x.device, memory_format=layout)
 
     def empty_offsets(self) -> Tensor:
-        return self.empty(offset_dtype(self.window.taps))
+        return self.empty(offset_dtype((self.window.kernel_height, self.window.kernel_width)))
 
     def tiles(self) -> tuple:
         """Of the pooled map: grid, rows, channels of a row's element, tiling."""

@@ -4,10 +4,12 @@
 // First the two sums over the windows, with x read at the switches; then relu_pool_backward.h writes the map. Of a
 // pixel that collects the sum G it makes
 //
-//   G * scale                                       scale = weight / deviation
-//   G * scale + ((x - mean) * slope + shift)        in training: slope = -scale * sum(g (x - mean)) / (deviation^2
-//   NHW),
-//                                                                shift = -scale * sum(g) / NHW
+//   G * scale                                    in evaluation
+//   G * scale + ((x - mean) * slope + shift)     in training
+//
+//   scale = weight / deviation
+//   slope = -scale * sum(g (x - mean)) / (deviation^2 N H W)
+//   shift = -scale * sum(g) / (N H W)
 //
 // Bytes moved per pixel, s = element size, o = offset size, A = pixels per window: for the sums read (2 s + o) / A and
 // a cache line of x a window; for the map write s, read s and (2 s + o) / A.

@@ -15,7 +15,6 @@
 #include "cpu/activation.h"
 #include "cpu/lanes.h"
 #include "cpu/pool_plane.h"
-#include "cpu/tap_table.h"
 #include "cpu/tasks.h"
 
 namespace wwae {
@@ -88,7 +87,6 @@ class IndexWriter {
   IndexWriter(const Geometry& geometry, MemoryFormat layout, const Tensor& offsets, const Tensor* indices)
       : g_(geometry),
         row_of_windows_(layout == MemoryFormat::Contiguous),
-        taps_(geometry, geometry.w.input, 1),
         offsets_(static_cast<const offset_t*>(offsets.const_data_ptr())),
         indices_(indices == nullptr ? nullptr : static_cast<int64_t*>(indices->mutable_data_ptr())) {}
 
@@ -98,21 +96,17 @@ class IndexWriter {
     if (indices_ == nullptr) return;
     const int64_t step = row_of_windows_ ? g_.w.stride : 0;  // columns from one output to the next
     const int64_t start = g_.h.start(oh) * g_.w.input + g_.w.start(ow);
-    if constexpr (sizeof(offset_t) == 1) {
-      // A table would keep the loop from running in vectors; offset / kernel is exact this way for 256 offsets.
-      const auto kernel = static_cast<int32_t>(g_.w.kernel);
-      const int32_t reciprocal = (65536 + kernel - 1) / kernel;
-      const int64_t row_step = g_.h.dilation * g_.w.input;
-      const int64_t column_step = g_.w.dilation;
-      const offset_t* offset = offsets_ + first;
-      int64_t* index = indices_ + first;
-      for (int64_t i = 0; i < count; ++i) {
-        const int32_t row = (offset[i] * reciprocal) >> 16;
-        const int32_t column = offset[i] - row * kernel;
-        index[i] = start + i * step + row * row_step + column * column_step;
-      }
-    } else {
-      for (int64_t i = 0; i < count; ++i) indices_[first + i] = start + i * step + taps_.step(offsets_[first + i]);
+    const auto kernel = static_cast<int32_t>(g_.w.kernel);
+    const int32_t reciprocal = (65536 + kernel - 1) / kernel;
+    const int64_t row_step = g_.h.dilation * g_.w.input;
+    const int64_t column_step = g_.w.dilation;
+    const offset_t* offset = offsets_ + first;
+    int64_t* index = indices_ + first;
+    for (int64_t i = 0; i < count; ++i) {
+      // Of bytes the quotient by a product, which is exact for all of them and lets the loop run in vectors.
+      const int32_t row = sizeof(offset_t) == 1 ? (offset[i] * reciprocal) >> 16 : offset[i] / kernel;
+      const int32_t column = offset[i] - row * kernel;
+      index[i] = start + i * step + row * row_step + column * column_step;
     }
     if (!may_be_windowless_) return;
     for (int64_t i = 0; i < count; ++i) {
@@ -138,7 +132,6 @@ class IndexWriter {
   bool row_of_windows_;
   // Only a step from the padding over the whole input misses it.
   bool may_be_windowless_ = g_.h.dilation > 1 || g_.w.dilation > 1;
-  TapTable taps_;
   const offset_t* offsets_;
   int64_t* indices_;
 };

@@ -23,6 +23,8 @@
 #include "cpu/lanes.h"
 #include "cpu/tap_table.h"
 #include "cpu/tasks.h"
+#include "cpu/unpool_2x2.h"
+#include "cpu/unpool_tile.h"
 
 namespace wwae {
 
@@ -48,7 +50,7 @@ struct ReLUPoolBackward {
 
   void contiguous() const {
     if constexpr (std::is_same_v<offset_t, uint8_t>) {
-      if (is_2x2(g.h) && is_2x2(g.w)) return rows_2x2();
+      if (is_2x2(g)) return rows_2x2();
     }
     tiles();
   }
@@ -68,10 +70,6 @@ struct ReLUPoolBackward {
   }
 
  private:
-  static bool is_2x2(const Axis& axis) {
-    return axis.kernel == 2 && axis.stride == 2 && axis.dilation == 1 && axis.padding <= 1;
-  }
-
   int64_t windows() const { return g.h.output * g.w.output; }
 
   void rows_2x2() const {
@@ -117,7 +115,6 @@ struct ReLUPoolBackward {
   }
 
   void tiles() const {
-    constexpr int64_t kTileBytes = 128 * 1024;  // stays in the second-level cache
     const TapTable taps(g, g.w.input, 1);
     const int64_t row_bytes = g.w.input * static_cast<int64_t>(sizeof(sum_t));
     const int64_t tile_rows = std::clamp<int64_t>(kTileBytes / row_bytes, 1, g.h.input);
