@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -147,7 +148,7 @@ def fused_conv_relu_pool2d_backward(
     return grad_x, grad_weight, grad_bias
 
 
-COMPOSITIONS = {
+COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "conv_relu_pool2d": _conv_relu_pool2d,
     "conv_relu_pool2d_backward": _conv_relu_pool2d_backward,
     "unpool_conv2d": _unpool_conv2d,

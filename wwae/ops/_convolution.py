@@ -10,6 +10,8 @@ from torch import Tensor
 from wwae.ops._arguments import require_like
 from wwae.reference.window import Pair, pooled_sizes
 
+_CAST = (torch.float32, torch.bfloat16, torch.float16)
+
 
 def require_convolution(
     operation: str,
@@ -55,20 +57,21 @@ def require_convolution(
     return result
 
 
-def autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+def autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """The tensors as autocast has a convolution take them: in its dtype, where it is on; float64 stays."""
-    device = next(tensor.device.type for tensor in tensors if tensor is not None)
+    device = x.device.type
     if not torch.is_autocast_enabled(device):
-        return tensors
+        return x, weight, bias
     dtype = torch.get_autocast_dtype(device)
-    return tuple(
-        tensor.to(dtype) if tensor is not None and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16) else tensor
-        for tensor in tensors
-    )
+    return _cast(x, dtype), _cast(weight, dtype), None if bias is None else _cast(bias, dtype)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if isinstance(tensor, Tensor) and tensor.dtype in _CAST else tensor
 
 
 def mirrored(weight: Tensor) -> Tensor:
-    """``(I, O, KH, KW)`` from ``(O, I, KH, KW)``: with it and the padding ``K - 1 - p`` a convolution is the transpose of its own."""
+    """``(I, O, KH, KW)`` from ``(O, I, KH, KW)``: the weights of the transposed convolution, whose padding is ``K - 1 - p``."""
     return weight.flip((2, 3)).transpose(0, 1)
 
 

@@ -32,7 +32,12 @@ NAME = "conv_relu_pool2d"
 
 
 def _require(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple, ceil_mode: bool, convolution: tuple
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: tuple[Pair, Pair, Pair, Pair],
+    ceil_mode: bool,
+    convolution: tuple[Pair, Pair, Pair, int],
 ) -> tuple[Pair, Pair]:
     """``(H, W)`` of the map that is pooled, and ``(OH, OW)``; refused where there is none."""
     size = require_convolution(NAME, x, weight, bias, spatial_size(x), *convolution)
@@ -74,8 +79,8 @@ class ConvReLUPool2d(Differentiable):
 
     operation = define(
         f"{NAME}(Tensor x, Tensor weight, Tensor? bias, SymInt[2] kernel_size, SymInt[2] stride, SymInt[2] padding,"
-        " SymInt[2] dilation, bool ceil_mode, SymInt[2] conv_stride, SymInt[2] conv_padding, SymInt[2] conv_dilation, SymInt groups)"
-        " -> (Tensor values, Tensor offsets)",
+        " SymInt[2] dilation, bool ceil_mode, SymInt[2] conv_stride, SymInt[2] conv_padding, SymInt[2] conv_dilation,"
+        " SymInt groups) -> (Tensor values, Tensor offsets)",
         _fake,
     )
     tensors = 3
@@ -172,15 +177,15 @@ def conv_relu_pool2d(
         groups (int): number of parts the channels fall into, each convolved by itself. Default: 1.
 
     Returns:
-        values (Tensor[N, O, OH, OW]): in the dtype and memory format of ``x``. Differentiable in ``x``, ``weight`` and ``bias``, any
-            number of times, in reverse and in forward mode.
+        values (Tensor[N, O, OH, OW]): in the dtype and memory format of ``x``. Differentiable in ``x``, ``weight`` and ``bias``,
+            any number of times, in reverse and in forward mode.
         switches (Switches): of the convolved map; one byte a window up to 256 taps. Not differentiable.
 
     One kernel that never writes the convolved map where there is one and it is faster, else the library's convolution and
     :func:`bias_relu_pool2d`. For a 16-bit ``x`` sums are float32, and rounded before anything is compared. Kernels add in different
     orders, so values agree to rounding, and switches wherever taps differ by more than that. For ReLU and its gradient see
-    :func:`bias_relu_pool2d`. For backward ``x`` and ``weight`` are kept, and otherwise only what has the pooled size. Under autocast
-    ``x``, ``weight`` and ``bias`` are cast, as for any convolution.
+    :func:`bias_relu_pool2d`. For backward ``x`` and ``weight`` are kept, and otherwise only what has the pooled size. Under
+    autocast ``x``, ``weight`` and ``bias`` are cast, as for any convolution.
 
     Raises:
         TypeError: if a tensor is none or a size is no int.

@@ -82,7 +82,7 @@ class UnpoolConv2d(Differentiable):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        x, offsets, weight, *output = ctx.saved_tensors
+        _, offsets, weight, *output = ctx.saved_tensors
         grad = masked_gradient(grad, output[0]) if output else grad
         grad = in_layout_of(grad, offsets)
         wants_x, _, wants_weight, wants_bias = ctx.needs_input_grad[:4]

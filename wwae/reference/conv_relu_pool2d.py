@@ -24,7 +24,7 @@ def conv_relu_pool2d_reference(
     conv_dilation: Pair,
     groups: int,
 ) -> tuple[Tensor, Tensor]:
-    """``max_pool2d(relu(conv2d(x, weight, bias)))``: values ``(N, O, OH, OW)`` and offsets of the same shape, in the layout of ``x``.
+    """``max_pool2d(relu(conv2d(x, weight, bias)))``: values ``(N, O, OH, OW)`` and offsets likewise, in the layout of ``x``.
 
     Sums and bias are float32 for bfloat16 and float16, and rounded to the dtype of ``x`` before anything is compared.
     """

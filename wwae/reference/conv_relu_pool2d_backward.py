@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from wwae.reference.bias_relu_pool2d_backward import bias_relu_pool2d_backward_reference
 from wwae.reference.window import Pair, accumulation_dtype, memory_format, pooled_sizes, spatial_size
@@ -37,8 +37,8 @@ def conv_relu_pool2d_backward_reference(
     wide = accumulation_dtype(x.dtype)
     arguments = (conv_stride, conv_padding, conv_dilation, groups)
     wide_x, wide_weight, wide_full = x.to(wide), weight.to(wide), full.to(wide)
-    grad_x = torch.nn.grad.conv2d_input(x.shape, wide_weight, wide_full, *arguments).to(x.dtype)
-    grad_weight = torch.nn.grad.conv2d_weight(wide_x, weight.shape, wide_full, *arguments).to(x.dtype)
+    grad_x = conv2d_input(x.shape, wide_weight, wide_full, *arguments).to(x.dtype)
+    grad_weight = conv2d_weight(wide_x, weight.shape, wide_full, *arguments).to(x.dtype)
     grads = grad_x.contiguous(memory_format=memory_format(x)), grad_weight.contiguous(), grad_bias.to(x.dtype)
     grad_x, grad_weight, grad_bias = (g if wanted else g.new_empty(0) for g, wanted in zip(grads, output_mask, strict=True))
     return grad_x, grad_weight, grad_bias
