@@ -12,7 +12,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from wwae.nn.batch_norm_relu_pool2d import normalised_relu_pool
 from wwae.nn.max_pool2d import MaxPool2d
 from wwae.nn.switch_pool2d import SwitchPool2d
-from wwae.ops import bias_relu_pool2d
+from wwae.ops import bias_relu_pool2d, conv_relu_pool2d
 
 __all__ = ["FusedSequential", "chains"]
 
@@ -20,16 +20,17 @@ __all__ = ["FusedSequential", "chains"]
 class FusedSequential(nn.Sequential):
     """:class:`torch.nn.Sequential` that computes some chains of its layers in one pass over the map that is pooled.
 
-    ``BatchNorm2d, ReLU, MaxPool2d`` runs as :func:`wwae.ops.batch_norm_relu_pool2d`; ``Conv2d, ReLU, MaxPool2d`` as the
-    convolution without its bias, and :func:`wwae.ops.bias_relu_pool2d`. The full-resolution maps between the layers are never
-    stored. The pooling has to be :class:`wwae.nn.MaxPool2d` without indices, or :class:`wwae.nn.SwitchPool2d`.
+    ``BatchNorm2d, ReLU, MaxPool2d`` runs as :func:`wwae.ops.batch_norm_relu_pool2d`; ``Conv2d, ReLU, MaxPool2d`` as
+    :func:`wwae.ops.conv_relu_pool2d`, or, where it pads with something else than the same number of zeros on opposite sides, as the
+    convolution without its bias and :func:`wwae.ops.bias_relu_pool2d`. The full-resolution maps between the layers are not kept for
+    backward. The pooling has to be :class:`wwae.nn.MaxPool2d` without indices, or :class:`wwae.nn.SwitchPool2d`.
 
     The layers stay what they are, under their names and with their state dict, and chains are looked for in each call. So a slice
     that ends within a chain, a layer that is called by itself, a layer that is exchanged (``convert_sync_batchnorm``), and a layer
     with a hook, which is to see its input and output, all compute what they say. Sequentials inside are looked into.
 
-    Numbers equal those of the single layers: after batch normalisation to its rounding; after a convolution bit for bit where
-    PyTorch adds the bias to the rounded sum, as it does on GPUs, and else, as on most CPUs, to the rounding of that addition.
+    Numbers equal those of the single layers to the rounding of the batch normalisation or of the convolution's sums, switches where
+    taps differ by more than that.
     """
 
     def forward(self, input: Any) -> Any:
@@ -70,8 +71,21 @@ def _is_chain(layers: list[nn.Module]) -> bool:
     if type(pool) is MaxPool2d and pool.return_indices:
         return False
     if type(first) is nn.Conv2d:
-        return first.bias is not None and not any(map(is_watched, layers))
+        return (first.bias is not None or _zero_padding(first) is not None) and not any(map(is_watched, layers))
     return type(first) is nn.BatchNorm2d and not any(map(is_watched, layers))
+
+
+def _zero_padding(convolution: nn.Conv2d) -> tuple[int, int] | None:
+    """The zeros that a convolution puts on each side, in height and width; None where it pads in another way."""
+    if convolution.padding_mode != "zeros":
+        return None
+    if convolution.padding == "valid":
+        return 0, 0
+    if convolution.padding == "same":
+        spread = [gap * (taps - 1) for gap, taps in zip(convolution.dilation, convolution.kernel_size, strict=True)]
+        return None if any(zeros % 2 for zeros in spread) else (spread[0] // 2, spread[1] // 2)
+    assert isinstance(convolution.padding, tuple)
+    return convolution.padding[0], convolution.padding[1]
 
 
 def is_watched(layer: nn.Module) -> bool:
@@ -87,8 +101,13 @@ def _run(layers: tuple[nn.Module, ...], input: Tensor) -> Any:
         first._check_input_dim(input)
         values, switches = normalised_relu_pool(first, pool, input)
     else:
-        assert isinstance(first, nn.Conv2d) and first.bias is not None
-        sums = first._conv_forward(input, first.weight, None)
+        assert isinstance(first, nn.Conv2d)
         window = pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
-        values, switches = bias_relu_pool2d(sums, first.bias, *window)
+        padding = _zero_padding(first)
+        if padding is not None:
+            convolution = first.stride, padding, first.dilation, first.groups
+            values, switches = conv_relu_pool2d(input, first.weight, first.bias, *window, *convolution)
+        else:
+            assert first.bias is not None
+            values, switches = bias_relu_pool2d(first._conv_forward(input, first.weight, None), first.bias, *window)
     return (values, switches) if pool.return_indices else values
