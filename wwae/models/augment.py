@@ -48,7 +48,14 @@ class AugmentedClassifier(nn.Module):
         variant (str), switches (str): as given to :func:`augment`.
     """
 
-    def __init__(self, classifier: nn.Module, macro_layers: tuple[MacroLayer, ...], variant: Variant, switches: SwitchKind) -> None:
+    def __init__(
+        self,
+        classifier: nn.Module,
+        macro_layers: tuple[MacroLayer, ...],
+        variant: Variant,
+        switches: SwitchKind,
+        fuse: bool = True,
+    ) -> None:
         super().__init__()
         _check("variant", variant, get_args(Variant))
         _check("switches", switches, get_args(SwitchKind))
@@ -56,7 +63,7 @@ class AugmentedClassifier(nn.Module):
         self.switches = switches
         self.macro_layers = macro_layers
         self.classifier = classifier
-        self.decoders = nn.ModuleList(MacroDecoder(layer) for layer in macro_layers)
+        self.decoders = nn.ModuleList(MacroDecoder(layer, fuse) for layer in macro_layers)
         self._trainable: set[str] | None = None
         # Not train(), which would reach modules of the classifier whose mode differs on purpose.
         self.training = classifier.training
@@ -140,6 +147,7 @@ def augment(
     switches: SwitchKind = "known",
     from_layer: str | int = "last",
     example_input: Tensor | None = None,
+    fuse: bool = True,
 ) -> AugmentedClassifier:
     """Grow a decoder on a classifier that mirrors it macro-layer by macro-layer (Zhang et al. 2016, arXiv:1606.06582, figure 2).
 
@@ -160,6 +168,8 @@ def augment(
             module that ends it.
         example_input (Tensor[N, C, H, W] | None): images to run once, in evaluation mode, so that lazy modules get their sizes and
             a network whose maps cannot be mirrored is refused here and not in the first ``forward``.
+        fuse (bool): run unpooling together with the deconvolution after it (:func:`wwae.ops.unpool_conv2d`), where windows lie
+            apart and the convolution is a plain one: the same reconstructions to rounding, less memory. Default: True.
 
     Returns:
         AugmentedClassifier: called with images it gives an :class:`AugmentedOutput`.
@@ -182,7 +192,7 @@ def augment(
         raise TypeError("augment: expected classifier to be a plain network, got an AugmentedClassifier; give its .classifier")
     if example_input is not None:
         _run_once(classifier, example_input)
-    model = AugmentedClassifier(classifier, find_macro_layers(classifier, from_layer), variant, switches)
+    model = AugmentedClassifier(classifier, find_macro_layers(classifier, from_layer), variant, switches, fuse)
     if example_input is not None:
         _run_once(model, example_input)
     return model
