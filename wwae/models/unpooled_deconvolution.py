@@ -28,6 +28,13 @@ def unpooled_deconvolution(
         # Nothing is fused there, and the mirrored weights would be one more copy.
         sums = torch.nn.functional.conv_transpose2d(switch_unpool2d(x, switches), weight, bias, padding=padding)
         return sums.relu() if relu else sums
+    return in_one(x, switches, weight, bias, padding, relu)
+
+
+def in_one(
+    x: Tensor, switches: Switches, weight: Tensor, bias: Tensor | None, padding: int | tuple[int, int], relu: bool
+) -> Tensor:
+    """:func:`unpooled_deconvolution` as a convolution with mirrored weights."""
     pads = (padding, padding) if isinstance(padding, int) else padding
     activation = "relu" if relu else None
     return unpool_conv2d(x, switches, mirrored(weight), bias, mirrored_padding(weight, pads), activation)
