@@ -10,6 +10,7 @@ import pytest
 import wwae
 from wwae.ops._compositions import COMPOSITIONS
 from wwae.ops._library import OPERATIONS
+from wwae.ops.backends import _KERNELS_OF
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,15 +49,10 @@ def python_files() -> list[Path]:
     return [path for path in tracked_files() if path.suffix == ".py"]
 
 
-# On a CPU convolutions are the library's, and this gradient is made of the kernels of two others.
-LIBRARY_CONVOLUTIONS = set(COMPOSITIONS)
-WITHOUT_KERNELS = {"conv_relu_pool2d_backward"}
-
-
 def files(operation: str) -> list[str]:
-    """Of the project, that an operation has."""
-    forms = [form for form in FILES_OF_AN_OPERATION if operation not in LIBRARY_CONVOLUTIONS or "csrc/cpu" not in form]
-    if operation in WITHOUT_KERNELS:
+    """Of the project, that an operation has: on a CPU convolutions are the library's, and some run on the kernels of others."""
+    forms = [form for form in FILES_OF_AN_OPERATION if operation not in COMPOSITIONS or "csrc/cpu" not in form]
+    if operation in _KERNELS_OF:
         forms = [form for form in forms if form.startswith(("wwae/", "tests/ops/"))]
     return [form.format(operation) for form in forms]
 
