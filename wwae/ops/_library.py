@@ -89,8 +89,10 @@ def _below_autograd(operation: torch._ops.OpOverload) -> Callable[..., Any]:
     return call
 
 
-def _derivative_wanted(tensors: tuple[Tensor, ...]) -> bool:
-    return (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)) or forward_ad._current_level >= 0
+def _derivative_wanted(tensors: tuple[Tensor | None, ...]) -> bool:
+    return (
+        torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+    ) or forward_ad._current_level >= 0
 
 
 def _fold_batch(function: type[Differentiable], info: Any, in_dims: tuple, arguments: tuple) -> tuple[Any, Any]:
