@@ -71,15 +71,14 @@ def run_fit(
             bar.update()
             epoch, into_epoch = divmod(fit.step, fit.steps_per_epoch)
             is_last = fit.step == fit.steps
-            errors = {}
-            if is_last or (into_epoch == 0 and epoch % run.evaluate_every == 0):
-                errors = measure()
-            if errors or is_last or fit.step % run.log_every == 0:
+            is_measured = is_last or (into_epoch == 0 and epoch % run.evaluate_every == 0)
+            errors = measure() if is_measured else {}
+            if is_measured or fit.step % run.log_every == 0:
                 row = fit.take_averages() | errors
                 directory.append_metrics(row)
                 events.write(row)
                 bar.set_postfix_str(f"loss {row['loss']:.3g}, {row['images_per_second']:.0f} images/s")
-                if errors:
+                if is_measured:
                     epochs = fit.steps // fit.steps_per_epoch
                     logger.info("%s: epoch %d/%d, %s", title, epoch, epochs, _describe(row))
             if is_last:
