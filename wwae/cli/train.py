@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> None:
     try:
         if isinstance(configuration, StagedConfiguration):
             load = partial(load_staged_data, configuration.data, configuration.seed)
-            staged = train_in_stages(configuration, load, command, namespace.stage)
+            staged = train_in_stages(configuration, load, command, namespace.stage, namespace.start_from)
             result = describe_staged_result(configuration, staged, RunDirectory(run_dir))
         else:
             summary = train(configuration, _loader(configuration), command)
@@ -89,6 +89,8 @@ def _make_parser(*defaults: AnySettings) -> CommandParser:
     if any(isinstance(each, StagedConfiguration) for each in defaults):
         stage = "run this stage alone: 0 classifier, 1 new decoder, 2 layer-wise, 3 stacked, 4 joint and its control (default: all)"
         parser.add_argument("--stage", metavar="N", type=int, help=stage)
+        shared = "take over the finished stages that a new run shares with the run in DIR, such as that of another variant"
+        parser.add_argument("--start-from", metavar="DIR", type=Path, help=shared)
     for each in defaults:
         add_setting_options(parser, each)
     return parser

@@ -1,5 +1,6 @@
 """Data sets: the built-in digits, readers of published files, and semi-supervised splits."""
 
+from wwae.data.cifar10 import load_cifar10
 from wwae.data.digits import load_digits
 from wwae.data.idx import FASHION_MNIST, MNIST, IdxSource, load_idx, read_idx
 from wwae.data.image_files import read_image
@@ -14,6 +15,7 @@ __all__ = [
     "IdxSource",
     "ImageData",
     "SemiSupervisedSplit",
+    "load_cifar10",
     "load_digits",
     "load_idx",
     "load_images",

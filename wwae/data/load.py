@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+import torch
+
+from wwae.data.cifar10 import load_cifar10
 from wwae.data.digits import load_digits
 from wwae.data.idx import FASHION_MNIST, MNIST, load_idx
 from wwae.data.images import ImageData
 from wwae.data.splits import semi_supervised_split
-from wwae.training.configuration import DataConfiguration
-from wwae.training.dataset import Split, StagedData, TrainingData
+from wwae.training.configuration import ConfigurationError, DataConfiguration
+from wwae.training.dataset import Split, StagedData, TrainingData, derive_seed
 
 __all__ = ["load_images", "load_staged_data", "select_training_data"]
 
@@ -25,6 +29,8 @@ def load_images(configuration: DataConfiguration) -> ImageData:
     """
     if configuration.dataset == "digits":
         return load_digits(configuration.image_size)
+    if configuration.dataset == "cifar10":
+        return load_cifar10(configuration.root or Path("data") / "cifar10", configuration.image_size)
     root = configuration.root if configuration.root is not None else Path("data") / configuration.dataset
     return load_idx(_IDX_SOURCES[configuration.dataset], root, configuration.image_size)
 
@@ -35,9 +41,9 @@ def select_training_data(
     """Draw the labelled, unlabelled and validation images of one round; every round takes another ``labelled_seed``.
 
     Raises:
-        ConfigurationError: as :func:`wwae.data.semi_supervised_split`.
+        ConfigurationError: as :func:`wwae.data.semi_supervised_split`, or ``train_images`` are more than there are.
     """
-    train = images.train
+    train = _drawn(images.train, configuration.train_images, validation_seed)
     split = semi_supervised_split(
         train.labels,
         classes=images.classes,
@@ -55,6 +61,16 @@ def select_training_data(
         test=images.test,
         validation=validation,
     )
+
+
+def _drawn(train: Split, count: int | Literal["all"], seed: int) -> Split:
+    """As many of the training images, in their order; the same for every round of a run."""
+    if count == "all":
+        return train
+    if count > len(train):
+        raise ConfigurationError(f"data.train_images: expected at most {len(train)} or 'all', got {count}")
+    generator = torch.Generator().manual_seed(derive_seed(seed, "training images"))
+    return train.read(torch.randperm(len(train), generator=generator)[:count].sort().values)
 
 
 def load_staged_data(configuration: DataConfiguration, validation_seed: int, labelled_seed: int) -> StagedData:

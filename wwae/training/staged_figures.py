@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from wwae.training.figures import write_png
 
-__all__ = ["draw_staged_curves"]
+__all__ = ["draw_filters", "draw_staged_curves"]
 
 DECODER_STAGES = ("layerwise", "stacked", "joint")
 COLOURS = {"classifier": "#999999", "layerwise": "#009E73", "stacked": "#CC79A7", "joint": "#0072B2", "control": "#D55E00"}
@@ -46,6 +50,34 @@ def draw_staged_curves(rows: Sequence[Mapping[str, str]], start_error: float, pa
         right.plot(*zip(*measured, strict=True), color=COLOURS[stage], marker="o", markersize=3, linewidth=1.2, label=name)
     right.axhline(start_error, color=COLOURS["classifier"], linewidth=0.8, linestyle="--", label="classifier before")
     _describe(right, "epoch of the joint stage", "test error (%)")
+    write_png(figure, path)
+
+
+def draw_filters(filters: Mapping[str, Tensor], path: Path) -> None:
+    """Draw the first-layer filters of several networks side by side, as figure A-1 of Zhang et al. (2016), as a PNG.
+
+    All have one scale: mid grey is 0, and black and white (or full colour) are minus and plus the largest weight of any of them.
+
+    Args:
+        filters: title to weights (M, C, KH, KW), where C is 1 (grey) or 3 (RGB); filters of other C are averaged to grey.
+        path (Path): file to write; it appears whole or not at all.
+    """
+    largest = max(float(weight.detach().abs().max()) for weight in filters.values()) or 1.0
+    figure = Figure(figsize=(3.6 * len(filters), 4.0), layout="constrained")
+    axes = figure.subplots(1, len(filters), squeeze=False)[0]
+    for axis, (title, weight) in zip(axes, filters.items(), strict=True):
+        weight = weight.detach().float().cpu()
+        pictures = weight if weight.shape[1] == 3 else weight.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        columns = math.ceil(math.sqrt(len(pictures)))
+        empty = -len(pictures) % columns
+        cells = F.pad((pictures / largest + 1) / 2, (0, 1, 0, 1), value=1.0)
+        cells = torch.cat([cells, torch.ones(empty, *cells.shape[1:])])
+        rows = [torch.cat(list(row), 2) for row in cells.split(columns)]
+        axis.imshow(torch.cat(rows, 1)[:, :-1, :-1].permute(1, 2, 0).numpy(), interpolation="nearest")
+        axis.set_title(f"{title}: {len(pictures)} filters of {weight.shape[2]}×{weight.shape[3]}", fontsize=9)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.supxlabel(f"weights from −{largest:.2f} (black) over 0 (grey) to {largest:.2f} (white)", fontsize=8)
     write_png(figure, path)
 
 

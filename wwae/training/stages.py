@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from wwae.models import AugmentedClassifier
+from wwae.training.checkpoints import CheckpointError, load_checkpoint
 from wwae.training.classifiers import build_augmented, build_classifier
 from wwae.training.configuration import ConfigurationError
 from wwae.training.dataset import ImageSet, StagedData, derive_seed
 from wwae.training.fit import seed_everything
 from wwae.training.reconstruction_loss import ReconstructionLoss
+from wwae.training.run_directory import RunDirectory
 from wwae.training.stage_fit import (
     ImageBatches,
     Objective,
@@ -26,10 +28,23 @@ from wwae.training.stage_fit import (
 )
 from wwae.training.staged_configuration import StageConfiguration, StagedConfiguration
 
-__all__ = ["Stages", "Weights"]
+__all__ = ["Stages", "Weights", "read_weights"]
 
 Weights = dict[str, Tensor]
 """A state dict."""
+
+
+def read_weights(directory: RunDirectory, stage: str) -> Weights:
+    """Return what the network of a finished stage has learnt: a classifier's weights, or an augmented classifier's.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged, or the stage is not finished.
+    """
+    path = directory.stage_checkpoint(stage)
+    state = load_checkpoint(path)
+    if state.get("metrics") is None:
+        raise CheckpointError(f"{path}: stage {stage} is not finished: wwae train --resume {directory.path}")
+    return state["model"]
 
 
 class Stages:
