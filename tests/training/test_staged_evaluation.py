@@ -36,6 +36,7 @@ def scored(*scores, labels):
 def test_errors_count_the_classes_above_the_right_one():
     images = scored([0.9, 0.5, 0.1], [0.9, 0.5, 0.1], [0.1, 0.5, 0.9], [0.2, 0.3, 0.1], labels=[0, 1, 0, 1])
     assert top_errors(Fixed(), images, (1, 2, 3)) == (50.0, 25.0, 0.0)
+    assert top_errors(Fixed(), scored([float("nan")] * 3, labels=[1]), (1, 2)) == (100.0, 100.0)
     with pytest.raises(ValueError, match="top_errors: expected at least one image"):
         top_errors(Fixed(), Split(images.images[:0], images.labels[:0]))
 

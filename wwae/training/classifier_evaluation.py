@@ -45,7 +45,8 @@ def top_errors(
             scores = torch.stack([classifier(version).float() for version in prepare(batch)]).mean(0)
             # The rank of the right class: how many classes have a higher score.
             own = scores.gather(1, labels[:, None])
-            above = (scores > own).sum(1)
+            # A score that is no number is above every other: a network that diverged is wrong.
+            above = (~(scores <= own)).sum(1)
             wrong = [count + int((above >= rank).sum()) for count, rank in zip(wrong, ranks, strict=True)]
     return tuple(100.0 * count / len(images) for count in wrong)
 
