@@ -7,7 +7,14 @@ from pathlib import Path
 
 from wwae.cli.parser import CommandParser
 from wwae.data import load_images
-from wwae.training import RunDirectory, classification_error, load_model, reconstruction_l2
+from wwae.training import (
+    ConfigurationError,
+    RunDirectory,
+    TrainingConfiguration,
+    classification_error,
+    load_model,
+    reconstruction_l2,
+)
 from wwae.training.engine import resolve_device
 from wwae.training.networks import Network
 
@@ -31,6 +38,8 @@ def run(arguments: Sequence[str]) -> None:
 
     directory = RunDirectory.open(options.run)
     configuration = directory.read_configuration()
+    if not isinstance(configuration, TrainingConfiguration):
+        raise ConfigurationError(f"{directory.path}: expected a run of a stacked what-where auto-encoder, got one in stages")
     if options.root is not None:
         configuration = configuration.updated({"data": {"root": options.root}})
     device = resolve_device(options.device)

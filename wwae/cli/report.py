@@ -11,7 +11,7 @@ from wwae.cli.parser import CommandParser
 from wwae.cli.result import format_percent
 from wwae.data import DataError
 from wwae.recipes import RECIPES
-from wwae.training import RunDirectory, TrainingConfiguration
+from wwae.training import ConfigurationError, RunDirectory, TrainingConfiguration
 
 __all__ = ["run"]
 
@@ -31,7 +31,10 @@ def run(arguments: Sequence[str]) -> None:
     rows, sources = [], []
     for path in options.runs:
         directory = RunDirectory.open(path)
-        configuration, summary = directory.read_configuration(), _read_summary(directory)
+        configuration = directory.read_configuration()
+        if not isinstance(configuration, TrainingConfiguration):
+            raise ConfigurationError(f"{directory.path}: expected a run of a stacked what-where auto-encoder, got one in stages")
+        summary = _read_summary(directory)
         for metric, network in _NETWORKS:
             if metric in summary["metrics"]:
                 row, source = _row(path, configuration, summary, metric, network)

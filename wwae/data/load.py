@@ -9,9 +9,9 @@ from wwae.data.idx import FASHION_MNIST, MNIST, load_idx
 from wwae.data.images import ImageData
 from wwae.data.splits import semi_supervised_split
 from wwae.training.configuration import DataConfiguration
-from wwae.training.dataset import Split, TrainingData
+from wwae.training.dataset import Split, StagedData, TrainingData
 
-__all__ = ["load_images", "select_training_data"]
+__all__ = ["load_images", "load_staged_data", "select_training_data"]
 
 _IDX_SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
 
@@ -55,3 +55,14 @@ def select_training_data(
         test=images.test,
         validation=validation,
     )
+
+
+def load_staged_data(configuration: DataConfiguration, validation_seed: int, labelled_seed: int) -> StagedData:
+    """Read the images of a run in stages, and draw the labelled and the validation ones.
+
+    Raises:
+        DataError, ConfigurationError: as :func:`load_images` and :func:`select_training_data`.
+    """
+    images = load_images(configuration)
+    data = select_training_data(images, configuration, labelled_seed=labelled_seed, validation_seed=validation_seed)
+    return StagedData.from_memory(data, images.classes)

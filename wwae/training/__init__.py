@@ -2,7 +2,7 @@
 
 from wwae.training.checkpoints import CheckpointError
 from wwae.training.configuration import ConfigurationError, TrainingConfiguration
-from wwae.training.dataset import Split, TrainingData, derive_seed
+from wwae.training.dataset import ImageSet, Split, StagedData, TrainingData, derive_seed
 from wwae.training.engine import train
 from wwae.training.evaluation import classification_error, reconstruct, reconstruction_l2
 from wwae.training.figures import reconstruction_gallery
@@ -10,14 +10,19 @@ from wwae.training.fit import TrainingDiverged
 from wwae.training.networks import load_model
 from wwae.training.reconstruction_loss import ReconstructionLoss
 from wwae.training.run_directory import RunDirectory, RunDirectoryError
+from wwae.training.staged import train_in_stages
+from wwae.training.staged_configuration import StagedConfiguration
 
 __all__ = [
     "CheckpointError",
     "ConfigurationError",
+    "ImageSet",
     "ReconstructionLoss",
     "RunDirectory",
     "RunDirectoryError",
     "Split",
+    "StagedConfiguration",
+    "StagedData",
     "TrainingConfiguration",
     "TrainingData",
     "TrainingDiverged",
@@ -28,4 +33,5 @@ __all__ = [
     "reconstruction_gallery",
     "reconstruction_l2",
     "train",
+    "train_in_stages",
 ]
