@@ -48,7 +48,8 @@ def test_both_kinds_of_file_are_read(tmp_path: Path) -> None:
     ("a.safetensors", b"\x04" + bytes(7) + b"{{{{", "damaged safetensors header"),
     ("a.safetensors", safetensors(STATE).replace(b'"BF16"', b'"F8_X"'), "a.bias has dtype F8_X, expected one of F64"),
     ("a.safetensors", safetensors(STATE).replace(b'"dtype"', b'"dtipe"', 1), "damaged safetensors header: KeyError"),
-    ("a.safetensors", safetensors(STATE).replace(b"[0, 24]", b"[8, 24]"), "damaged or truncated: a.weight of shape [2, 3] needs 24 bytes"),
+    ("a.safetensors", safetensors(STATE).replace(b"[0, 24]", b"[8, 24]"),
+     "damaged or truncated: a.weight of shape [2, 3] needs 24 bytes"),
     ("a.pth", b"no archive", "not a state dict"),
 ])  # fmt: skip
 def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -1,6 +1,7 @@
 """Networks built on switch pooling."""
 
 from wwae.models import vgg
+from wwae.models.alexnet import AlexNetInversion, alexnet_inversion
 from wwae.models.architecture import format_architecture, parse_architecture
 from wwae.models.augment import AugmentedClassifier, AugmentedOutput, augment
 from wwae.models.caffenet import CaffeNet
@@ -12,12 +13,14 @@ from wwae.models.vgg import *  # noqa: F403
 
 __all__ = [
     "SWWAE",
+    "AlexNetInversion",
     "AugmentedClassifier",
     "AugmentedOutput",
     "CaffeNet",
     "NormalisedClassifier",
     "SWWAEOutput",
     "WeightsError",
+    "alexnet_inversion",
     "augment",
     "format_architecture",
     "fully_convolutional",
