@@ -5,14 +5,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from wwae.data import (
+    CroppedPhotographs,
     DataError,
-    PhotographBatches,
     alexnet_crop,
     centre_crop,
-    crop_all,
     find_pictures,
     load_photographs,
     vgg_crop,
@@ -61,20 +59,27 @@ def test_each_picture_has_the_label_of_its_class(root: Path) -> None:
     assert sorted(data.train[position][0].width for position in range(9)) == [40, 40, 40, 41, 41, 41, 42, 42, 42]
 
 
-def test_a_batch_depends_on_its_number_alone_and_workers_prepare_the_same(root: Path) -> None:
-    train = load_photographs(root).train
-    batches = PhotographBatches(train, vgg_crop(16, (20, 28)), batch_size=4, seed=3)
-    assert batches.steps_per_epoch == 2
+def test_random_crops_depend_on_their_seed_alone(root: Path) -> None:
+    images = CroppedPhotographs(load_photographs(root).train, vgg_crop(16, (20, 28)), centre_crop(16, 20))
+    assert len(images) == 9
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    images, labels = batches[5]
+    batch = images.read(torch.tensor([8, 0, 4]), seed=5)
     assert torch.equal(torch.get_rng_state(), before)
-    assert images.shape == (4, 3, 16, 16) and images.dtype == torch.float32 and labels.dtype == torch.int64
-    assert torch.equal(images.mean((2, 3)).argmax(1), labels)
-    torch.rand(7)
-    again = PhotographBatches(train, vgg_crop(16, (20, 28)), batch_size=4, seed=3)
-    loaded = list(DataLoader(again, batch_size=None, sampler=range(4, 6), num_workers=1))
-    assert torch.equal(loaded[1][0], images) and torch.equal(loaded[1][1], labels)
+    assert batch.images.shape == (3, 3, 16, 16) and batch.images.dtype == torch.float32 and batch.labels.tolist() == [2, 0, 1]
+    assert torch.equal(batch.images.mean((2, 3)).argmax(1), batch.labels)
+
+
+def test_crops_to_measure_are_always_the_same(tmp_path: Path) -> None:
+    root = write_folders(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(root / "train" / "apple" / "0.png")
+    images = CroppedPhotographs(load_photographs(root).train, vgg_crop(16, (20, 28)), centre_crop(16, 20))
+    first = torch.tensor([0])
+    assert torch.equal(images.read(first).images, images.read(first).images)
+    torch.testing.assert_close(images.read(first).images[0], centre_crop(16, 20)(Image.fromarray(noise)))
+    assert torch.equal(images.read(first, 3).images, images.read(first, 3).images)
+    assert not torch.equal(images.read(first, 3).images, images.read(first, 4).images)
 
 
 def gradient(tmp_path: Path) -> Image.Image:
@@ -124,7 +129,8 @@ def test_grey_and_transparent_pictures_are_rgb(tmp_path: Path) -> None:
     root = write_folders(tmp_path)
     Image.new("L", (20, 20), 128).save(root / "train" / "apple" / "0.png")
     Image.new("RGBA", (20, 20), (255, 255, 255, 0)).save(root / "train" / "apple" / "1.png")
-    images = crop_all(load_photographs(root).train, centre_crop(8, 16), [0, 1]).images
+    crop = centre_crop(8, 16)
+    images = CroppedPhotographs(load_photographs(root).train, crop, crop).read(torch.tensor([0, 1])).images
     assert torch.allclose(images[0], torch.tensor(128 / 255)) and images[1].max() == 0
 
 

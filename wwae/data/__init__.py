@@ -6,24 +6,22 @@ from wwae.data.idx import FASHION_MNIST, MNIST, IdxSource, load_idx, read_idx
 from wwae.data.image_files import read_image
 from wwae.data.images import DataError, ImageData
 from wwae.data.load import load_images, load_staged_data, select_training_data
-from wwae.data.photograph_batches import PhotographBatches, crop_all
-from wwae.data.photographs import PhotographData, Photographs, find_pictures, load_photographs
+from wwae.data.photographs import CroppedPhotographs, PhotographData, Photographs, find_pictures, load_photographs
 from wwae.data.splits import SemiSupervisedSplit, semi_supervised_split
 
 __all__ = [
     "FASHION_MNIST",
     "MNIST",
     "Crop",
+    "CroppedPhotographs",
     "DataError",
     "IdxSource",
     "ImageData",
-    "PhotographBatches",
     "PhotographData",
     "Photographs",
     "SemiSupervisedSplit",
     "alexnet_crop",
     "centre_crop",
-    "crop_all",
     "find_pictures",
     "load_digits",
     "load_idx",

@@ -23,10 +23,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from wwae.data.crops import Crop
 from wwae.data.image_files import open_picture
 from wwae.data.images import DataError
+from wwae.training.dataset import Split
 
-__all__ = ["PhotographData", "Photographs", "find_pictures", "load_photographs"]
+__all__ = ["CroppedPhotographs", "PhotographData", "Photographs", "find_pictures", "load_photographs"]
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 SMALLEST_SIDE = 8
@@ -88,6 +90,37 @@ class Photographs(Dataset[tuple[Image.Image, int]]):
                 f"{location}: too small: expected {SMALLEST_SIDE} pixels or more a side, got {picture.width}x{picture.height}"
             )
         return picture, int(self.labels[index])
+
+
+@dataclass(frozen=True)
+class CroppedPhotographs:
+    """Photographs at one size: a :class:`wwae.training.ImageSet`, which reads them when they are needed.
+
+    Args:
+        photographs (Photographs): what is read.
+        training (Crop): the random crop, such as :func:`wwae.data.vgg_crop`.
+        evaluation (Crop): the crop that is measured, such as :func:`wwae.data.centre_crop`; of the same size.
+    """
+
+    photographs: Photographs
+    training: Crop
+    evaluation: Crop
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def read(self, positions: Tensor, seed: int | None = None) -> Split:
+        """Return crops (N, 3, H, W), float32, RGB in [0, 1], and labels; with a seed random ones.
+
+        Raises:
+            DataError: a picture cannot be read.
+        """
+        crop = self.evaluation if seed is None else self.training
+        with torch.random.fork_rng(devices=[]):
+            if seed is not None:
+                torch.manual_seed(seed)
+            images = torch.stack([crop(self.photographs[position][0]) for position in positions.tolist()])
+        return Split(images, self.photographs.labels[positions])
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,21 @@ class CaffeNet(nn.Module):
 
     def __init__(self, num_classes: int = 1000, dropout: float = 0.5) -> None:
         super().__init__()
-        layers = dict(
-            conv1=nn.Conv2d(3, 96, 11, stride=4), relu1=nn.ReLU(), pool1=nn.MaxPool2d(3, stride=2),
-            conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2), relu2=nn.ReLU(), pool2=nn.MaxPool2d(3, stride=2),
-            conv3=nn.Conv2d(256, 384, 3, padding=1), relu3=nn.ReLU(),
-            conv4=nn.Conv2d(384, 384, 3, padding=1, groups=2), relu4=nn.ReLU(),
-            conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2), relu5=nn.ReLU(), pool5=nn.MaxPool2d(3, stride=2),
-            flatten=nn.Flatten(),
-            fc6=nn.Linear(256 * 6 * 6, 4096), relu6=nn.ReLU(), drop6=nn.Dropout(dropout),
-            fc7=nn.Linear(4096, 4096), relu7=nn.ReLU(), drop7=nn.Dropout(dropout),
-            fc8=nn.Linear(4096, num_classes),
-        )  # fmt: skip
+
+        def pool() -> nn.MaxPool2d:
+            return nn.MaxPool2d(3, stride=2)
+
+        layers = {
+            "conv1": nn.Conv2d(3, 96, 11, stride=4), "relu1": nn.ReLU(), "pool1": pool(),
+            "conv2": nn.Conv2d(96, 256, 5, padding=2, groups=2), "relu2": nn.ReLU(), "pool2": pool(),
+            "conv3": nn.Conv2d(256, 384, 3, padding=1), "relu3": nn.ReLU(),
+            "conv4": nn.Conv2d(384, 384, 3, padding=1, groups=2), "relu4": nn.ReLU(),
+            "conv5": nn.Conv2d(384, 256, 3, padding=1, groups=2), "relu5": nn.ReLU(), "pool5": pool(),
+            "flatten": nn.Flatten(),
+            "fc6": nn.Linear(256 * 6 * 6, 4096), "relu6": nn.ReLU(), "drop6": nn.Dropout(dropout),
+            "fc7": nn.Linear(4096, 4096), "relu7": nn.ReLU(), "drop7": nn.Dropout(dropout),
+            "fc8": nn.Linear(4096, num_classes),
+        }  # fmt: skip
         for name, layer in layers.items():
             self.add_module(name, layer)
 
