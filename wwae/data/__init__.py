@@ -5,7 +5,7 @@ from wwae.data.digits import load_digits
 from wwae.data.idx import FASHION_MNIST, MNIST, IdxSource, load_idx, read_idx
 from wwae.data.image_files import read_image
 from wwae.data.images import DataError, ImageData
-from wwae.data.load import load_images, load_staged_data, select_training_data
+from wwae.data.load import load_images, load_pictures, load_staged_data, select_training_data
 from wwae.data.photographs import CroppedPhotographs, PhotographData, Photographs, find_pictures, load_photographs
 from wwae.data.splits import SemiSupervisedSplit, semi_supervised_split
 
@@ -27,6 +27,7 @@ __all__ = [
     "load_idx",
     "load_images",
     "load_photographs",
+    "load_pictures",
     "load_staged_data",
     "read_idx",
     "read_image",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wwae.data.crops import centre_crop, vgg_crop
 from wwae.data.digits import load_digits
 from wwae.data.idx import FASHION_MNIST, MNIST, load_idx
-from wwae.data.images import ImageData
+from wwae.data.images import DataError, ImageData
+from wwae.data.photographs import CroppedPhotographs, Photographs, find_pictures
 from wwae.data.splits import semi_supervised_split
+from wwae.training import InversionData, PictureConfiguration
 from wwae.training.configuration import DataConfiguration
 from wwae.training.dataset import Split, StagedData, TrainingData
 
-__all__ = ["load_images", "load_staged_data", "select_training_data"]
+__all__ = ["load_images", "load_pictures", "load_staged_data", "select_training_data"]
 
 _IDX_SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
 
@@ -66,3 +69,25 @@ def load_staged_data(configuration: DataConfiguration, validation_seed: int, lab
     images = load_images(configuration)
     data = select_training_data(images, configuration, labelled_seed=labelled_seed, validation_seed=validation_seed)
     return StagedData.from_memory(data, images.classes)
+
+
+def load_pictures(configuration: PictureConfiguration) -> InversionData:
+    """Find the pictures of an inversion; ``root`` defaults to ``data/photographs`` in the working directory.
+
+    The shorter sides of random crops are as long in relation to the crop as in the scheme for VGG, 256 to 512 for 224, and that of
+    the crops that are measured is the shortest of these.
+
+    Raises:
+        DataError: there is no such folder, or there are too few pictures in it to measure one.
+    """
+    root = configuration.root if configuration.root is not None else Path("data") / "photographs"
+    locations = find_pictures(root / "images" if (root / "images").is_dir() else root)
+    if len(locations) < configuration.test_every:
+        raise DataError(f"{root}: expected {configuration.test_every} pictures or more (data.test_every), got {len(locations)}")
+    size = configuration.image_size
+    shortest = round(size * 8 / 7)
+    crops = vgg_crop(size, (shortest, 2 * shortest)), centre_crop(size, shortest)
+    test = locations[configuration.test_every - 1 :: configuration.test_every]
+    train = [location for location in locations if location not in test]
+    parts = (Photographs(part, [0] * len(part), ["picture"]) for part in (train, test))
+    return InversionData(*(CroppedPhotographs(part, *crops) for part in parts))

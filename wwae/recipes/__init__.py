@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 
-from wwae.recipes import digits, digits_vgg, fashion_mnist_swwae, mnist_swwae
+from wwae.recipes import digits, digits_vgg, fashion_mnist_swwae, mnist_swwae, squeezenet_inversion
 from wwae.recipes.recipe import PaperResult, Recipe
 from wwae.training.configuration import ConfigurationError
 
 __all__ = ["RECIPES", "PaperResult", "Recipe", "find_recipe"]
 
-RECIPES = {recipe.name: recipe for recipe in (digits.RECIPE, mnist_swwae.RECIPE, fashion_mnist_swwae.RECIPE, digits_vgg.RECIPE)}
+_MODULES = (digits, mnist_swwae, fashion_mnist_swwae, digits_vgg, squeezenet_inversion)
+RECIPES = {module.RECIPE.name: module.RECIPE for module in _MODULES}
 
 
 def find_recipe(name: str) -> Recipe:
