@@ -9,8 +9,10 @@ from wwae.cli.parser import CommandParser, UsageError
 from wwae.cli.staged_evaluation import evaluate_run
 from wwae.data import load_images
 from wwae.training import (
+    ConfigurationError,
     RunDirectory,
     StagedConfiguration,
+    TrainingConfiguration,
     classification_error,
     load_model,
     reconstruction_l2,
@@ -53,6 +55,8 @@ def run(arguments: Sequence[str]) -> None:
     if isinstance(configuration, StagedConfiguration):
         print(evaluate_run(configuration, directory, device, options.train_images))
         return
+    if not isinstance(configuration, TrainingConfiguration):
+        raise ConfigurationError(f"{directory.path}: a run of {configuration.recipe} classifies nothing; wwae reconstruct shows it")
     test = load_images(configuration.data).test
     checkpoints = [
         (round_number, network)

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 import torch
 
 from wwae.cli.parser import CommandParser, UsageError, unknown
-from wwae.models import AugmentedClassifier, augment
+from wwae.models import AugmentedClassifier, alexnet_inversion, augment
+from wwae.models.alexnet import AlexNetForm
 from wwae.models.summary import summarise
 from wwae.models.vgg import AUGMENTED_VGGS
 
 __all__ = ["run"]
+
+INVERSIONS: dict[str, AlexNetForm] = {"alexnet_inversion": "caffenet", "torchvision_alexnet_inversion": "torchvision"}
+"""Each starts at the layer of --from-layer, from conv1 to fc8."""
 
 DESCRIPTION = """\
 List the augmented classifiers that have a name, or show one as a table: its macro-layers, their parameters and those of
@@ -35,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.action == "list":
         if options.name is not None:
             raise UsageError(f"unexpected argument {options.name!r}")
-        print("\n".join(AUGMENTED_VGGS))
+        print("\n".join([*AUGMENTED_VGGS, *INVERSIONS]))
         return
     if options.name is None:
         raise UsageError("show needs the name of a model; 'wwae models' lists them")
@@ -55,10 +59,15 @@ def _build(name: str, from_layer: str, variant: str | None, switches: str | None
                 if given is not None:
                     raise UsageError(f"{option} is a part of the name {name}")
             return AUGMENTED_VGGS[name](from_layer)
+        if name in INVERSIONS:
+            if variant is not None:
+                raise UsageError(f"--variant is first for {name}")
+            layer = "fc8" if from_layer == "last" else from_layer
+            return alexnet_inversion(layer, switches or "known", INVERSIONS[name])  # type: ignore[arg-type]
         from torchvision import models
 
         classifiers = models.list_models(module=models)
         if name not in classifiers:
-            raise UsageError(unknown("model", name, [*AUGMENTED_VGGS, *classifiers]))
+            raise UsageError(unknown("model", name, [*AUGMENTED_VGGS, *INVERSIONS, *classifiers]))
         settings = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         return augment(models.get_model(name, **settings), variant or "all", switches or "known", from_layer)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from wwae.cli.staged_report import HEADER as STAGED_HEADER
 from wwae.cli.staged_report import PAPER, FinishedRun, staged_rows
 from wwae.data import DataError
 from wwae.recipes import RECIPES
-from wwae.training import RunDirectory, StagedConfiguration, TrainingConfiguration
+from wwae.training import ConfigurationError, RunDirectory, StagedConfiguration, TrainingConfiguration
 
 __all__ = ["run"]
 
@@ -40,6 +40,8 @@ def run(arguments: Sequence[str]) -> None:
         if isinstance(configuration, StagedConfiguration):
             staged.append(FinishedRun(path.resolve().name, configuration, summary, _read_evaluation(directory)))
             continue
+        if not isinstance(configuration, TrainingConfiguration):
+            raise ConfigurationError(f"{directory.path}: a run of {configuration.recipe} has no test error to report")
         for metric, network in _NETWORKS:
             if metric in summary["metrics"]:
                 row, source = _row(path, configuration, summary, metric, network)

@@ -9,13 +9,23 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from wwae.cli.inversion_result import describe_inversion
 from wwae.cli.parser import CommandParser, UsageError
 from wwae.cli.result import describe_result
 from wwae.cli.settings import add_setting_options, given_settings
 from wwae.cli.staged_result import describe_staged_result
-from wwae.data import load_images, load_staged_data, select_training_data
+from wwae.data import load_images, load_pictures, load_staged_data, select_training_data
 from wwae.recipes import RECIPES, find_recipe
-from wwae.training import RunDirectory, StagedConfiguration, TrainingConfiguration, TrainingData, train, train_in_stages
+from wwae.training import (
+    InversionConfiguration,
+    RunDirectory,
+    StagedConfiguration,
+    TrainingConfiguration,
+    TrainingData,
+    train,
+    train_in_stages,
+    train_inversion,
+)
 from wwae.training.configuration import AnyConfiguration, ConfigurationError, read_toml
 from wwae.training.engine import LoadData
 
@@ -23,7 +33,7 @@ __all__ = ["run"]
 
 DEFAULT_RECIPE = "digits"
 
-AnySettings = TrainingConfiguration | StagedConfiguration
+AnySettings = TrainingConfiguration | StagedConfiguration | InversionConfiguration
 
 DESCRIPTION = """\
 Train a recipe and write a run directory: its settings, metrics, checkpoints, pictures and summary.
@@ -48,6 +58,9 @@ def run(arguments: Sequence[str]) -> None:
             load = partial(load_staged_data, configuration.data, configuration.seed)
             staged = train_in_stages(configuration, load, command, namespace.stage, namespace.start_from)
             result = describe_staged_result(configuration, staged, RunDirectory(run_dir))
+        elif isinstance(configuration, InversionConfiguration):
+            inverted = train_inversion(configuration, partial(load_pictures, configuration.data), command)
+            result = describe_inversion(inverted, RunDirectory(run_dir))
         else:
             summary = train(configuration, _loader(configuration), command)
             result = describe_result(configuration, summary, RunDirectory(run_dir))
@@ -70,7 +83,7 @@ def _loader(configuration: TrainingConfiguration) -> LoadData:
 def _parse(arguments: Sequence[str]) -> tuple[Any, AnySettings]:
     """Parse the words, and return with them the settings that they change; with ``--help``, show these and end."""
     # Which options there are depends on the recipe, which is one of the words.
-    namespace = _make_parser(TrainingConfiguration(), StagedConfiguration()).parse(arguments)
+    namespace = _make_parser(TrainingConfiguration(), StagedConfiguration(), InversionConfiguration()).parse(arguments)
     base = _base(namespace)
     parser = _make_parser(base)
     if namespace.help:

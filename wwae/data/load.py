@@ -8,14 +8,17 @@ from typing import Literal
 import torch
 
 from wwae.data.cifar10 import load_cifar10
+from wwae.data.crops import centre_crop, vgg_crop
 from wwae.data.digits import load_digits
 from wwae.data.idx import FASHION_MNIST, MNIST, load_idx
-from wwae.data.images import ImageData
+from wwae.data.images import DataError, ImageData
+from wwae.data.photographs import CroppedPhotographs, Photographs, WholePhotographs, find_pictures, load_photographs
 from wwae.data.splits import semi_supervised_split
+from wwae.training import InversionData, PictureConfiguration
 from wwae.training.configuration import ConfigurationError, DataConfiguration
 from wwae.training.dataset import Split, StagedData, TrainingData, derive_seed
 
-__all__ = ["load_images", "load_staged_data", "select_training_data"]
+__all__ = ["load_images", "load_pictures", "load_staged_data", "select_training_data"]
 
 _IDX_SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
 
@@ -27,6 +30,8 @@ def load_images(configuration: DataConfiguration) -> ImageData:
         DataError: a file is missing or damaged; the message names it.
         ConfigurationError: ``image_size`` is smaller than the data set's images.
     """
+    if configuration.dataset == "imagenet":
+        raise ConfigurationError("data.dataset: imagenet is for runs in stages, which read it batch by batch")
     if configuration.dataset == "digits":
         return load_digits(configuration.image_size)
     if configuration.dataset == "cifar10":
@@ -79,6 +84,49 @@ def load_staged_data(configuration: DataConfiguration, validation_seed: int, lab
     Raises:
         DataError, ConfigurationError: as :func:`load_images` and :func:`select_training_data`.
     """
+    if configuration.dataset == "imagenet":
+        return _load_imagenet(configuration)
     images = load_images(configuration)
     data = select_training_data(images, configuration, labelled_seed=labelled_seed, validation_seed=validation_seed)
     return StagedData.from_memory(data, images.classes)
+
+
+def _load_imagenet(configuration: DataConfiguration) -> StagedData:
+    """Find the photographs of a run in stages: all have their labels, and the validation set is what errors are measured on."""
+    for name, value, only in (
+        ("labels", configuration.labels, "all"),
+        ("train_images", configuration.train_images, "all"),
+        ("validation", configuration.validation, 0),
+    ):
+        if value != only:
+            raise ConfigurationError(f"data.{name}: expected {only!r} with imagenet, got {value!r}")
+    photographs = load_photographs(configuration.root or Path("data") / "imagenet")
+    size = configuration.image_size
+    shortest = round(size * 8 / 7)
+    crops = vgg_crop(size, (shortest, 2 * shortest)), centre_crop(size, shortest)
+    train = CroppedPhotographs(photographs.train, *crops)
+    test = CroppedPhotographs(photographs.validation, *crops)
+    whole = WholePhotographs(photographs.validation, shortest)
+    return StagedData(train, train, test, len(photographs.train.classes), whole=whole)
+
+
+def load_pictures(configuration: PictureConfiguration) -> InversionData:
+    """Find the pictures of an inversion; ``root`` defaults to ``data/photographs`` in the working directory.
+
+    The shorter sides of random crops are as long in relation to the crop as in the scheme for VGG, 256 to 512 for 224, and that of
+    the crops that are measured is the shortest of these.
+
+    Raises:
+        DataError: there is no such folder, or there are too few pictures in it to measure one.
+    """
+    root = configuration.root if configuration.root is not None else Path("data") / "photographs"
+    locations = find_pictures(root / "images" if (root / "images").is_dir() else root)
+    if len(locations) < configuration.test_every:
+        raise DataError(f"{root}: expected {configuration.test_every} pictures or more (data.test_every), got {len(locations)}")
+    size = configuration.image_size
+    shortest = round(size * 8 / 7)
+    crops = vgg_crop(size, (shortest, 2 * shortest)), centre_crop(size, shortest)
+    test = locations[configuration.test_every - 1 :: configuration.test_every]
+    train = [location for location in locations if location not in test]
+    parts = (Photographs(part, [0] * len(part), ["picture"]) for part in (train, test))
+    return InversionData(*(CroppedPhotographs(part, *crops) for part in parts))

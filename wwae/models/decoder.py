@@ -20,7 +20,7 @@ from wwae.models.macro_layers import MacroLayer
 from wwae.ops import Switches, fixed_unpool2d, switch_unpool2d
 from wwae.reference.window import Pair, spatial_size
 
-__all__ = ["WEIGHT_STD", "Deconvolution", "MacroDecoder", "SwitchKind"]
+__all__ = ["WEIGHT_STD", "Deconvolution", "MacroDecoder", "SwitchKind", "unpool"]
 
 SwitchKind = Literal["known", "fixed"]
 
@@ -117,7 +117,7 @@ class MacroDecoder(nn.Module):
             elif operation.kind == "activation":
                 parts, is_linear = [self.activations[self._names[position]](value) if is_linear else value], False
             elif operation.kind == "pool":
-                parts = [_unpool(value, operation.detail, size, None if switches is None else switches[position])]
+                parts = [unpool(value, operation.detail, size, None if switches is None else switches[position])]
             elif operation.kind == "cat":
                 parts = list(value.split([self.layer.channels[each] for each in operation.inputs], dim=1))
             for each, part in zip(operation.inputs, parts, strict=True):
@@ -127,7 +127,8 @@ class MacroDecoder(nn.Module):
         return self.last_activation(image) if self.last_activation is not None and linear[0] else image
 
 
-def _unpool(x: Tensor, window: Window, size: Pair, switches: Switches | None) -> Tensor:
+def unpool(x: Tensor, window: Window, size: Pair, switches: Switches | None) -> Tensor:
+    """Unpool to the spatial ``size``: to the switches, averaged where windows overlap, or without any to the tap ``k // 2``."""
     if switches is not None:
         return switch_unpool2d(x, switches, overlap="mean")
     position = [

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import difflib
 
-from wwae.recipes import cifar10_vgg, digits, digits_vgg, fashion_mnist_swwae, mnist_swwae, mnist_vgg
+from wwae.recipes import (
+    cifar10_vgg,
+    digits,
+    digits_vgg,
+    fashion_mnist_swwae,
+    mnist_swwae,
+    mnist_vgg,
+    squeezenet_inversion,
+    vgg16,
+)
 from wwae.recipes.recipe import PaperResult, Recipe
 from wwae.training.configuration import ConfigurationError
 
@@ -17,8 +26,10 @@ RECIPES = {
         mnist_swwae.RECIPE,
         fashion_mnist_swwae.RECIPE,
         digits_vgg.RECIPE,
+        squeezenet_inversion.RECIPE,
         *mnist_vgg.RECIPES,
         *cifar10_vgg.RECIPES,
+        *vgg16.RECIPES,
     )
 }
 

@@ -7,6 +7,9 @@ from wwae.training.engine import train
 from wwae.training.evaluation import classification_error, reconstruct, reconstruction_l2
 from wwae.training.figures import reconstruction_gallery
 from wwae.training.fit import TrainingDiverged
+from wwae.training.gallery import psnr, reconstruct_with_switches, switch_gallery
+from wwae.training.inversion import InversionData, Inversions, train_inversion
+from wwae.training.inversion_configuration import InversionConfiguration, PictureConfiguration
 from wwae.training.networks import load_model
 from wwae.training.reconstruction_loss import ReconstructionLoss
 from wwae.training.run_directory import RunDirectory, RunDirectoryError
@@ -17,6 +20,10 @@ __all__ = [
     "CheckpointError",
     "ConfigurationError",
     "ImageSet",
+    "InversionConfiguration",
+    "InversionData",
+    "Inversions",
+    "PictureConfiguration",
     "ReconstructionLoss",
     "RunDirectory",
     "RunDirectoryError",
@@ -29,9 +36,13 @@ __all__ = [
     "classification_error",
     "derive_seed",
     "load_model",
+    "psnr",
     "reconstruct",
+    "reconstruct_with_switches",
     "reconstruction_gallery",
     "reconstruction_l2",
+    "switch_gallery",
     "train",
     "train_in_stages",
+    "train_inversion",
 ]

@@ -52,7 +52,7 @@ class SettingsGroup(BaseModel):
 class DataConfiguration(SettingsGroup):
     """Which images are learnt from, and how many of them keep their label."""
 
-    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10"] = Field(
+    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10", "imagenet"] = Field(
         default="digits", description="images to learn from; digits comes with scikit-learn and needs no files"
     )
     root: Path | None = Field(
@@ -72,6 +72,7 @@ class DataConfiguration(SettingsGroup):
         ge=0,
         description="training images held out to choose settings on, their error is reported; 0 holds none out",
     )
+    workers: int = Field(default=0, ge=0, le=256, description="processes that read images ahead; 0 reads them between the steps")
 
 
 class ModelConfiguration(SettingsGroup):

@@ -14,6 +14,7 @@ from typing import Any
 
 from wwae.training.checkpoints import write_atomically
 from wwae.training.configuration import Configuration, TrainingConfiguration, read_toml
+from wwae.training.inversion_configuration import InversionConfiguration
 from wwae.training.staged_configuration import StagedConfiguration
 
 __all__ = ["METRICS_COLUMNS", "RunDirectory", "RunDirectoryError"]
@@ -132,14 +133,18 @@ class RunDirectory:
                 raise RunDirectoryError(f"run.dir: expected the directory of a run, got {path}, which has no {needed.name}")
         return directory
 
-    def read_configuration(self) -> TrainingConfiguration | StagedConfiguration:
-        """Return the settings of the run; those of a run in stages have a section for the joint one.
+    def read_configuration(self) -> TrainingConfiguration | StagedConfiguration | InversionConfiguration:
+        """Return the settings of the run: those in stages have a section for the joint one, those of an inversion for its decoder.
 
         Raises:
             ConfigurationError: ``config.toml`` is damaged.
         """
-        kind = StagedConfiguration if "joint" in read_toml(self.config) else TrainingConfiguration
-        return kind.from_toml(self.config)
+        sections = read_toml(self.config)
+        if "joint" in sections:
+            return StagedConfiguration.from_toml(self.config)
+        if "decoder" in sections:
+            return InversionConfiguration.from_toml(self.config)
+        return TrainingConfiguration.from_toml(self.config)
 
     def read_metrics(self) -> list[dict[str, str]]:
         """Return the rows of ``metrics.csv`` as text by column; an empty text is a value that was not measured.

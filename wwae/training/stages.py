@@ -60,11 +60,25 @@ class Stages:
         self.data = data
         self.device = device
         self.image_shape = tuple(data.test.read(torch.tensor([0])).images.shape[1:])
-        self.layers = tuple(layer.name for layer in self.augmented().macro_layers)
+        if configuration.classifier.epochs == 0 and configuration.model.weights is None:
+            raise ConfigurationError(
+                "model.weights: expected trained weights, a file or a name, since classifier.epochs = 0 trains none; got none"
+            )
+        model = self.augmented()
+        self.layers = tuple(layer.name for layer in model.macro_layers)
+        self._check_outputs(model)
         rates = configuration.layerwise.rates
         if rates and len(rates) != len(self.layers):
             raise ConfigurationError(
                 f"layerwise.rates: expected one rate for each of {', '.join(self.layers)}, got {len(rates)} of them"
+            )
+
+    def _check_outputs(self, model: AugmentedClassifier) -> None:
+        with torch.no_grad():
+            outputs = model.eval()(torch.zeros(1, *self.image_shape, device=self.device)).logits.shape[-1]
+        if outputs != self.data.classes:
+            raise ConfigurationError(
+                f"model.network: expected one score for each of the {self.data.classes} classes of this dataset, got {outputs}"
             )
 
     def classifier(self, start: Weights | None = None) -> nn.Module:
@@ -159,7 +173,7 @@ class Stages:
         **images_and_loss: Any,
     ) -> StageFit:
         seed_everything(derive_seed(self.configuration.seed, "stage", section))
-        precision = self.configuration.precision
+        precision, workers = self.configuration.precision, self.configuration.data.workers
         return StageFit(
             name,
             model,
@@ -170,6 +184,7 @@ class Stages:
             epochs=epochs,
             device=self.device,
             precision=precision,
+            workers=workers,
             **images_and_loss,
         )
 
