@@ -8,7 +8,7 @@ from torch import nn
 
 from wwae.models import AugmentedClassifier, augment
 from wwae.models.convnet import convnet
-from wwae.models.pretrained import pretrained_classifier
+from wwae.models.pretrained import WeightsError, pretrained_classifier
 from wwae.training.configuration import ConfigurationError
 from wwae.training.staged_configuration import StagedConfiguration
 
@@ -40,6 +40,8 @@ def build_classifier(configuration: StagedConfiguration, image_shape: Sequence[i
     if settings.weights is not None:
         try:
             return pretrained_classifier(settings.network, settings.weights, settings.convention)
+        except WeightsError:
+            raise
         except ValueError as error:
             raise ConfigurationError(f"model: {error}") from None
     try:
