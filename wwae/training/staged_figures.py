@@ -40,7 +40,7 @@ def draw_staged_curves(rows: Sequence[Mapping[str, str]], start_error: float, pa
             points = [(int(row["step"]), float(row["reconstruction_loss"])) for row in of_stage]
             left.plot(*zip(*points, strict=True), color=COLOURS[stage], linewidth=1.2, label=stage)
     left.set_yscale("log")
-    _describe(left, "step of the stage", "reconstruction loss of the images, Σ(x̂ − x)² / 2")
+    _describe(left, "step of the stage", "reconstruction loss of an image, Σ(x̂ − x)²/2")
     for stage, name in NAMES.items():
         measured = [(0.0, start_error)] + [
             (float(row["epoch"]), float(row["test_error_percent"]))
@@ -83,7 +83,7 @@ def draw_filters(filters: Mapping[str, Tensor], path: Path) -> None:
 
 def _describe(axis: Axes, x: str, y: str) -> None:
     axis.set_xlabel(x)
-    axis.set_ylabel(y)
+    axis.set_ylabel(y, fontsize=9)
     axis.grid(alpha=0.3)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False)
