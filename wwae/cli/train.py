@@ -81,15 +81,14 @@ def _loader(configuration: TrainingConfiguration) -> LoadData:
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Any, AnySettings]:
-    """Parse the words, and return with them the settings that they change; with ``--help``, show these and end."""
+    """Parse the words, and return with them the settings that they change; with ``--help``, show the recipe's and end."""
     # Which options there are depends on the recipe, which is one of the words.
     namespace = _make_parser(TrainingConfiguration(), StagedConfiguration(), InversionConfiguration()).parse(arguments)
-    base = _base(namespace)
-    parser = _make_parser(base)
     if namespace.help:
-        parser.print_help()
+        _make_parser(find_recipe(namespace.recipe or DEFAULT_RECIPE).configuration()).print_help()
         raise SystemExit(0)
-    return parser.parse(arguments), base
+    base = _base(namespace)
+    return _make_parser(base).parse(arguments), base
 
 
 def _make_parser(*defaults: AnySettings) -> CommandParser:

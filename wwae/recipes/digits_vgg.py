@@ -1,8 +1,20 @@
 """``digits-vgg-swwae-all``: the four steps of Zhang et al. on a small VGG and scikit-learn's digits; nothing to download.
 
-The run in numbers:
+Zhang, Lee, Lee: Augmenting Supervised Neural Networks with Unsupervised Objectives for Large-scale Image Classification (2016,
+arXiv:1606.06582), section 4.1. The run in numbers:
 
-TODO
+    parameters    classifier 39,994, decoder 34,833
+    images        1,352 for training (100 labelled, 1,252 not) and 445 for testing, 8×8 resized to 32×32
+    classifier    60 epochs of 5 steps, 20 labelled images each, from new weights
+    layer-wise    3 epochs of 84 steps, 16 images each; rates chosen by the fall of each macro-layer's loss, as in the paper
+    stacked       the same, at 1e-4
+    joint         60 epochs of 5 steps, 20 labelled and 40 unlabelled images each; the control the labelled ones alone
+    time          1,350 images of the layer-wise and as many of the stacked stage three times, 18,000 of the joint one: 2 minutes
+                  on one busy processor core
+
+The paper has labels for every image; here the joint stage also reconstructs images that have none. Rates and λ are not the paper's:
+they belong to a small network and pixels of digits. λ = 0.01 had the least validation error of 0.001, 0.01 and 0.1 with 252 of the
+unlabelled images held out and seed 0, 6.8 % beside 7.5, 7.1 and the control's 7.5: differences of two images.
 """
 
 from __future__ import annotations
