@@ -115,10 +115,19 @@ def test_report_puts_the_gain_beside_table_1_and_averages_over_seeds(staged_run,
         copy = tmp_path / f"copy-{run.name}"
         shutil.copytree(run, copy)
         RunDirectory(copy).write_summary(summary)
-    assert main(["report", str(tmp_path / "copy-seed-0"), str(tmp_path / "copy-seed-1")]) == 0
+    picture = tmp_path / "curves.png"
+    assert main(["report", str(tmp_path / "copy-seed-0"), str(tmp_path / "copy-seed-1"), f"--curves={picture}"]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
     lines = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines()]
     assert "|copy-seed-0|mnist|20|0|SWWAE-all|singlecrop,top-1|20.00|18.00|-2.00|-1.66|" in lines
     assert "|mean|mnist|20|2seeds|SWWAE-all|singlecrop,top-1|21.00±1.41|19.50±2.12|-1.50±0.71|-1.66|" in lines
+
+
+def test_report_draws_only_what_it_can(staged_run, finished_run, tmp_path, capsys):
+    assert main(["report", str(staged_run), f"--curves={tmp_path / 'curves.txt'}"]) == 2
+    assert "--curves: expected a name that ends in .png" in capsys.readouterr().err
+    assert main(["report", str(finished_run), f"--curves={tmp_path / 'curves.png'}"]) == 2
+    assert "--curves: expected runs in stages, got none" in capsys.readouterr().err
 
 
 def test_report_says_what_is_damaged(staged_run, tmp_path, capsys):

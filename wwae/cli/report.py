@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wwae.cli.parser import CommandParser
+from wwae.cli.parser import CommandParser, UsageError
 from wwae.cli.result import format_percent
 from wwae.cli.staged_report import HEADER as STAGED_HEADER
-from wwae.cli.staged_report import PAPER, FinishedRun, staged_rows
+from wwae.cli.staged_report import PAPER, FinishedRun, draw_runs, staged_rows
 from wwae.data import DataError
 from wwae.recipes import RECIPES
 from wwae.training import ConfigurationError, RunDirectory, StagedConfiguration, TrainingConfiguration
@@ -32,13 +32,19 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command on the words after ``wwae report``."""
     parser = CommandParser("report", DESCRIPTION)
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="directory of a finished run")
+    curves = "picture to draw of the test errors over the joint stage, of runs in stages"
+    parser.add_argument("--curves", metavar="FILE.png", type=Path, help=curves)
     options = parser.parse(arguments)
+    if options.curves is not None and (options.curves.suffix.lower() != ".png" or not options.curves.parent.is_dir()):
+        raise UsageError(f"--curves: expected a name that ends in .png in an existing directory, got {options.curves}")
     rows, sources, staged = [], [], []
     for path in options.runs:
         directory = RunDirectory.open(path)
         configuration, summary = directory.read_configuration(), _read_summary(directory)
         if isinstance(configuration, StagedConfiguration):
-            staged.append(FinishedRun(path.resolve().name, configuration, summary, _read_evaluation(directory)))
+            staged.append(
+                FinishedRun(path.resolve().name, configuration, summary, directory.read_metrics(), _read_evaluation(directory))
+            )
             continue
         if not isinstance(configuration, TrainingConfiguration):
             raise ConfigurationError(f"{directory.path}: a run of {configuration.recipe} has no test error to report")
@@ -54,6 +60,11 @@ def run(arguments: Sequence[str]) -> None:
     if staged:
         print(("\n" if rows else "") + _table([STAGED_HEADER, *staged_rows(staged)]))
         print(f"\nErrors in percent. Paper: {PAPER}.")
+    if options.curves is not None:
+        if not staged:
+            raise UsageError("--curves: expected runs in stages, got none")
+        draw_runs(staged, options.curves)
+        print(f"curves    {options.curves}")
 
 
 def _read_summary(directory: RunDirectory) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from wwae.recipes.augmented import TABLE_1, VGG_BASELINE, network_name
 from wwae.training import StagedConfiguration
+from wwae.training.staged_figures import draw_comparison, error_curve
 
-__all__ = ["FinishedRun", "staged_rows"]
+__all__ = ["FinishedRun", "draw_runs", "staged_rows"]
 
 HEADER = ("run", "data", "labels", "seed", "network", "protocol", "control", "augmented", "difference", "paper's difference")
 PAPER = "Zhang et al. 2016, Table 1: the same network augmented from VGG-16 on ImageNet, less VGGNet"
@@ -26,11 +28,12 @@ _PROTOCOLS = (
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run in stages: its name, settings, ``summary.json``, and ``evaluation.json`` where it has been evaluated."""
+    """A run in stages: its name, settings, ``summary.json``, rows of ``metrics.csv``, and ``evaluation.json`` where there is one."""
 
     name: str
     configuration: StagedConfiguration
     summary: Mapping[str, Any]
+    rows: Sequence[Mapping[str, str]]
     evaluation: Mapping[str, Any] | None = None
 
     def errors(self, protocol: str) -> tuple[float, float] | None:
@@ -42,6 +45,21 @@ class FinishedRun:
             return None
         networks = self.evaluation["networks"]
         return networks["control"][protocol], networks["joint"][protocol]
+
+
+def draw_runs(runs: Sequence[FinishedRun], path: Path) -> None:
+    """Draw the test errors of the joint stages of some runs, by network, beside those of their controls."""
+    curves: dict[str, list[list[tuple[float, float]]]] = {"control, no decoder": []}
+    seen = set()
+    for run in runs:
+        start = run.summary["metrics"]["classifier_test_error"]
+        curves.setdefault(network_name(run.configuration), []).append(error_curve(run.rows, "joint", start))
+        # Variants of one seed have one control.
+        control = tuple(error_curve(run.rows, "control", start))
+        if control not in seen:
+            seen.add(control)
+            curves["control, no decoder"].append(list(control))
+    draw_comparison(curves, path)
 
 
 def staged_rows(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:

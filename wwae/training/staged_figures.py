@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from wwae.training.figures import write_png
 
-__all__ = ["draw_filters", "draw_staged_curves"]
+__all__ = ["draw_comparison", "draw_filters", "draw_staged_curves", "error_curve"]
 
 DECODER_STAGES = ("layerwise", "stacked", "joint")
 COLOURS = {"classifier": "#999999", "layerwise": "#009E73", "stacked": "#CC79A7", "joint": "#0072B2", "control": "#D55E00"}
+# Okabe and Ito's palette.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 NAMES = {"joint": "augmented", "control": "control, no decoder"}
 
 
@@ -42,14 +45,40 @@ def draw_staged_curves(rows: Sequence[Mapping[str, str]], start_error: float, pa
     left.set_yscale("log")
     _describe(left, "step of the stage", "reconstruction loss of an image, Σ(x̂ − x)²/2")
     for stage, name in NAMES.items():
-        measured = [(0.0, start_error)] + [
-            (float(row["epoch"]), float(row["test_error_percent"]))
-            for row in rows
-            if row["network"] == stage and row["test_error_percent"]
-        ]
+        measured = error_curve(rows, stage, start_error)
         right.plot(*zip(*measured, strict=True), color=COLOURS[stage], marker="o", markersize=3, linewidth=1.2, label=name)
     right.axhline(start_error, color=COLOURS["classifier"], linewidth=0.8, linestyle="--", label="classifier before")
     _describe(right, "epoch of the joint stage", "test error (%)")
+    write_png(figure, path)
+
+
+def error_curve(rows: Sequence[Mapping[str, str]], stage: str, start_error: float) -> list[tuple[float, float]]:
+    """Return epochs and test errors of a stage, from the classifier before it, at epoch 0, on."""
+    return [(0.0, start_error)] + [
+        (float(row["epoch"]), float(row["test_error_percent"]))
+        for row in rows
+        if row["network"] == stage and row["test_error_percent"]
+    ]
+
+
+def draw_comparison(curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]], path: Path) -> None:
+    """Draw the test errors of several networks over the joint stage, each the mean of its runs, as a PNG (figure A-2 for all).
+
+    Args:
+        curves: name of a network to the curves of its runs, from :func:`error_curve`; epochs that not all its runs have measured
+            are left out. The control comes first and is drawn dashed.
+        path (Path): file to write; it appears whole or not at all.
+    """
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for number, (name, runs) in enumerate(curves.items()):
+        by_run = [dict(run) for run in runs]
+        epochs = sorted(set.intersection(*(set(run) for run in by_run)))
+        errors = [statistics.fmean(run[epoch] for run in by_run) for epoch in epochs]
+        colour, line = ("#000000", "--") if number == 0 else (PALETTE[(number - 1) % len(PALETTE)], "-")
+        label = name if len(runs) == 1 else f"{name} (mean of {len(runs)})"
+        axis.plot(epochs, errors, color=colour, linestyle=line, marker="o", markersize=3, linewidth=1.2, label=label)
+    _describe(axis, "epoch of the joint stage", "test error (%)")
     write_png(figure, path)
 
 
