@@ -28,7 +28,7 @@ _PROTOCOLS = (
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run in stages: its name, settings, ``summary.json``, rows of ``metrics.csv``, and ``evaluation.json`` where there is one."""
+    """A run in stages: its name, settings, ``summary.json``, rows of ``metrics.csv``, and ``evaluation.json`` if there is one."""
 
     name: str
     configuration: StagedConfiguration

@@ -69,7 +69,7 @@ def draw_comparison(curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]
             are left out. The control comes first and is drawn dashed.
         path (Path): file to write; it appears whole or not at all.
     """
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.0), layout="constrained")
     axis = figure.subplots()
     for number, (name, runs) in enumerate(curves.items()):
         by_run = [dict(run) for run in runs]
@@ -78,7 +78,8 @@ def draw_comparison(curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]
         colour, line = ("#000000", "--") if number == 0 else (PALETTE[(number - 1) % len(PALETTE)], "-")
         label = name if len(runs) == 1 else f"{name} (mean of {len(runs)})"
         axis.plot(epochs, errors, color=colour, linestyle=line, marker="o", markersize=3, linewidth=1.2, label=label)
-    _describe(axis, "epoch of the joint stage", "test error (%)")
+    _describe(axis, "epoch of the joint stage", "test error (%)", legend=False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     write_png(figure, path)
 
 
@@ -110,9 +111,9 @@ def draw_filters(filters: Mapping[str, Tensor], path: Path) -> None:
     write_png(figure, path)
 
 
-def _describe(axis: Axes, x: str, y: str) -> None:
+def _describe(axis: Axes, x: str, y: str, legend: bool = True) -> None:
     axis.set_xlabel(x)
     axis.set_ylabel(y, fontsize=9)
     axis.grid(alpha=0.3)
-    if axis.get_legend_handles_labels()[0]:
+    if legend and axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False)
