@@ -114,6 +114,10 @@ class AugmentedClassifier(nn.Module):
             top = self._decode(number, top, maps, record, source)
         return top
 
+    def encoder_maps(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the images and the map at the end of each macro-layer, ``a_0`` to ``a_L``."""
+        return tuple(self._classify_and_record(x)[1])
+
     @property
     def layer_names(self) -> tuple[str, ...]:
         """What :meth:`reconstruct` can start from, the nearest to the images first."""

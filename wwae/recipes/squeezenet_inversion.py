@@ -8,7 +8,7 @@ decoders with known switches recover what those with fixed ones blur.
     pictures      ``--data.root DIR``, every fifth held out to be measured
     crops         128x128, the shorter side between 146 and 292 pixels, half of them mirrored
     stages        layer-wise, then a chain from each of pool1, pool2 and pool3, for known and for fixed switches: eight
-    step          8 crops; 80 photographs and 40 epochs are 400 steps for each stage
+    step          4 crops; 80 photographs and 40 epochs are 800 steps for each stage
     loss          the squared error of eq. 2, unweighted: the decoders share no weights
 """
 
@@ -27,8 +27,8 @@ def squeezenet_inversion() -> InversionConfiguration:
     return InversionConfiguration(
         recipe="squeezenet-inversion",
         epochs=40,
-        decoder=StageConfiguration(name="adam", lr=2e-3, schedule="cosine", batch_size=8),
-        run=RunConfiguration(log_every=20, evaluate_every=10, checkpoint_every=100),
+        decoder=StageConfiguration(name="adam", lr=4e-3, schedule="cosine", batch_size=4),
+        run=RunConfiguration(log_every=20, evaluate_every=10, checkpoint_every=200),
     )
 
 

@@ -25,6 +25,7 @@ from wwae.models.decoder import SwitchKind
 from wwae.training.checkpoints import CheckpointError, load_checkpoint
 from wwae.training.configuration import ConfigurationError
 from wwae.training.dataset import ImageSet, derive_seed, to_float
+from wwae.training.evaluation import evaluating
 from wwae.training.fit import seed_everything
 from wwae.training.gallery import Reconstructions, psnr, reconstruct_with_switches, switch_gallery
 from wwae.training.inversion_configuration import InversionConfiguration
@@ -32,7 +33,8 @@ from wwae.training.loop import restore, run_fit
 from wwae.training.reconstruction_loss import ReconstructionLoss
 from wwae.training.run_directory import RunDirectory
 from wwae.training.session import check_same_run, device_name, logger, logging_to, reproducible, resolve_device
-from wwae.training.stage_fit import ImageBatches, StageFit, layerwise, parameter_groups, stacked
+from wwae.training.stage_fit import BIAS_RATE, ImageBatches, StageFit, layerwise, parameter_groups, stacked
+from wwae.training.staged_configuration import StageConfiguration
 from wwae.training.tensorboard import EventWriter
 
 __all__ = ["InversionData", "Inversions", "train_inversion"]
@@ -240,7 +242,7 @@ def _fit(inversions: Inversions, data: InversionData, device: torch.device, swit
         name,
         model,
         objective,
-        parameter_groups(model.decoders, settings.lr, settings.weight_decay),
+        _groups(model, images[0][0].to(device), settings),
         settings,
         "decoder",
         unlabelled=images,
@@ -248,6 +250,29 @@ def _fit(inversions: Inversions, data: InversionData, device: torch.device, swit
         device=device,
         precision=configuration.precision,
     )
+
+
+def _groups(model: AugmentedClassifier, images: Tensor, settings: StageConfiguration) -> list[dict[str, Any]]:
+    """Return the decoders' weights and biases as groups of an optimiser.
+
+    The maps of a pretrained network have any scale: those of Caffe's are a hundred times the images. A step of Adam is as long as
+    its rate, whatever the gradient, so the rate of biases is relative to the root mean square of the map that is reconstructed, and
+    that of the deconvolution which gives it to the ratio of both ends. SGD takes the rates as they are.
+    """
+    if settings.name == "sgd":
+        return parameter_groups(model.decoders, settings.lr, settings.weight_decay)
+    with evaluating(model):
+        scales = [float(each.float().square().mean().sqrt()) for each in model.encoder_maps(images)]
+    groups = []
+    for decoder, below, above in zip(model.decoders, scales[:-1], scales[1:], strict=True):
+        *inner, last = decoder.deconvolutions.values()
+        weights = [(each.weight, 1.0) for each in inner] + [(last.weight, below / above)]
+        groups += [
+            {"params": [weight], "lr": settings.lr * scale, "weight_decay": settings.weight_decay} for weight, scale in weights
+        ]
+        biases = [each.bias for each in (*inner, last) if each.bias is not None]
+        groups.append({"params": biases, "lr": BIAS_RATE * settings.lr * below, "weight_decay": 0.0})
+    return groups
 
 
 def _measure(inversions: Inversions, test: ImageSet) -> dict[str, float]:
