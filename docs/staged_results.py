@@ -64,7 +64,6 @@ def command_of(results: Sequence[dict[str, Any]]) -> str:
     summary = results[0]["summary"]
     others = ", ".join(str(result["summary"]["seed"]) for result in results[1:])
     minutes = sorted(result["summary"]["seconds"] / 60 for result in results)
-    return (
-        f"- `{summary['command']}`{f' (and with seeds {others})' if others else ''}: {minutes[0]:.1f} to {minutes[-1]:.1f} minutes of "
-        f"training on {summary['device']}, PyTorch {summary['versions']['torch']}"
-    )
+    duration = f"{minutes[0]:.1f} to {minutes[-1]:.1f} minutes of training on {summary['device']}"
+    seeds = f" (and with seeds {others})" if others else ""
+    return f"- `{summary['command']}`{seeds}: {duration}, PyTorch {summary['versions']['torch']}"
