@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from generated import write_generated
+from staged_results import data_name, is_staged, staged_section
 
 from wwae.cli.result import format_percent
 from wwae.recipes import find_recipe
@@ -40,6 +41,7 @@ def add(path: Path) -> None:
 def without_folders(command: str) -> str:
     """A command without the folders of one machine: its data are where a reader has them, its run where runs go."""
     command = re.sub(r" --run\.dir[= ](?:'[^']*'|\S+)", "", command)
+    command = re.sub(r"( --start-from[= ])(?:'(?:[^']*/)?([^'/]+)'|(?:\S*/)?([^\s/]+))", r"\1runs/\2\3", command)
     return re.sub(r"( --data\.root[= ])(?:'[^']*'|\S+)", r"\1DIR", command)
 
 
@@ -80,9 +82,15 @@ def generated_text() -> str:
     """The generated part of the document."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     by_recipe: dict[str, list[dict[str, Any]]] = {}
+    by_data: dict[str, list[dict[str, Any]]] = {}
     for result in results:
-        by_recipe.setdefault(result["summary"]["recipe"], []).append(result)
-    return "\n".join(section(recipe, runs) for recipe, runs in by_recipe.items()) or "No run is recorded yet."
+        if is_staged(result):
+            by_data.setdefault(data_name(result), []).append(result)
+        else:
+            by_recipe.setdefault(result["summary"]["recipe"], []).append(result)
+    sections = [section(recipe, runs) for recipe, runs in by_recipe.items()]
+    sections += [staged_section(name, runs) for name, runs in by_data.items()]
+    return "\n".join(sections) or "No run is recorded yet."
 
 
 def main() -> None:

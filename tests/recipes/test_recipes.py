@@ -2,14 +2,15 @@ import pytest
 
 from wwae.models import SWWAE, parse_architecture
 from wwae.recipes import RECIPES, find_recipe
-from wwae.training import ConfigurationError, StagedConfiguration, TrainingConfiguration
+from wwae.training import ConfigurationError
+from wwae.training.configuration import Configuration
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_makes_a_configuration_that_carries_its_name(name: str) -> None:
     recipe = find_recipe(name)
     configuration = recipe.configuration()
-    assert isinstance(configuration, (TrainingConfiguration, StagedConfiguration))
+    assert isinstance(configuration, Configuration)
     assert recipe.name == configuration.recipe == name
     assert configuration.run.dir is None and not configuration.resume
     assert "\n" not in recipe.summary + recipe.aim

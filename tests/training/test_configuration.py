@@ -68,7 +68,10 @@ def test_a_configuration_cannot_be_changed_in_place():
         ({"precision": "float16"}, "precision: input should be 'float32' or 'bfloat16', got 'float16'"),
         ({"data": {"labels": 0}}, "data.labels: expected an int of at least 1 or 'all', got 0"),
         ({"data": {"labels": "al"}}, "data.labels: expected an int of at least 1 or 'all', got 'al'"),
-        ({"data": {"dataset": "mnst"}}, "data.dataset: input should be 'digits', 'mnist' or 'fashion-mnist', got 'mnst'"),
+        (
+            {"data": {"dataset": "mnst"}},
+            "data.dataset: input should be 'digits', 'mnist', 'fashion-mnist', 'cifar10' or 'imagenet', got 'mnst'",
+        ),
         ({"data": {"image_size": 0}}, "data.image_size: "),
         ({"data": {"validation": -1}}, "data.validation: "),
         ({"model": {"dropout": 1.0}}, "model.dropout: input should be less than 1, got 1.0"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wwae.recipes.augmented import network_name
 from wwae.training import RunDirectory, StagedConfiguration
 
-__all__ = ["describe_staged_result", "network_name"]
+__all__ = ["describe_staged_result"]
 
 
 def describe_staged_result(configuration: StagedConfiguration, summary: Mapping[str, Any], directory: RunDirectory) -> str:
@@ -30,17 +31,13 @@ def describe_staged_result(configuration: StagedConfiguration, summary: Mapping[
     return "\n".join(lines)
 
 
-def network_name(configuration: StagedConfiguration) -> str:
-    """The paper's name of an augmented network, such as ``SWWAE-all``."""
-    family = {"known": "SWWAE", "fixed": "SAE"}[configuration.model.switches]
-    return f"{family}-{configuration.model.variant}"
-
-
 def _describe(metrics: Mapping[str, float]) -> str:
     words = []
     for name, title in (("test_error", "test error"), ("validation_error", "validation error")):
         if name in metrics:
             words.append(f"{title} {metrics[name]:.2f} %")
+    if "layer_l2_image" in metrics:
+        words.append(f"squared error of an image from the first macro-layer {metrics['layer_l2_image']:.4g}")
     if "reconstruction_l2" in metrics:
         words.append(f"squared reconstruction error of an image {metrics['reconstruction_l2']:.4g}")
     return ", ".join(words)

@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> None:
     try:
         if isinstance(configuration, StagedConfiguration):
             load = partial(load_staged_data, configuration.data, configuration.seed)
-            staged = train_in_stages(configuration, load, command, namespace.stage)
+            staged = train_in_stages(configuration, load, command, namespace.stage, namespace.start_from)
             result = describe_staged_result(configuration, staged, RunDirectory(run_dir))
         elif isinstance(configuration, InversionConfiguration):
             inverted = train_inversion(configuration, partial(load_pictures, configuration.data), command)
@@ -81,15 +81,14 @@ def _loader(configuration: TrainingConfiguration) -> LoadData:
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Any, AnySettings]:
-    """Parse the words, and return with them the settings that they change; with ``--help``, show these and end."""
+    """Parse the words, and return with them the settings that they change; with ``--help``, show the recipe's and end."""
     # Which options there are depends on the recipe, which is one of the words.
     namespace = _make_parser(TrainingConfiguration(), StagedConfiguration(), InversionConfiguration()).parse(arguments)
-    base = _base(namespace)
-    parser = _make_parser(base)
     if namespace.help:
-        parser.print_help()
+        _make_parser(find_recipe(namespace.recipe or DEFAULT_RECIPE).configuration()).print_help()
         raise SystemExit(0)
-    return parser.parse(arguments), base
+    base = _base(namespace)
+    return _make_parser(base).parse(arguments), base
 
 
 def _make_parser(*defaults: AnySettings) -> CommandParser:
@@ -102,6 +101,8 @@ def _make_parser(*defaults: AnySettings) -> CommandParser:
     if any(isinstance(each, StagedConfiguration) for each in defaults):
         stage = "run this stage alone: 0 classifier, 1 new decoder, 2 layer-wise, 3 stacked, 4 joint and its control (default: all)"
         parser.add_argument("--stage", metavar="N", type=int, help=stage)
+        shared = "take over the finished stages that a new run shares with the run in DIR, such as that of another variant"
+        parser.add_argument("--start-from", metavar="DIR", type=Path, help=shared)
     for each in defaults:
         add_setting_options(parser, each)
     return parser

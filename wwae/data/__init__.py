@@ -1,5 +1,6 @@
 """Data sets: the built-in digits, readers of published files, photographs with their crops, and semi-supervised splits."""
 
+from wwae.data.cifar10 import load_cifar10
 from wwae.data.crops import Crop, alexnet_crop, centre_crop, vgg_crop
 from wwae.data.digits import load_digits
 from wwae.data.idx import FASHION_MNIST, MNIST, IdxSource, load_idx, read_idx
@@ -23,6 +24,7 @@ __all__ = [
     "alexnet_crop",
     "centre_crop",
     "find_pictures",
+    "load_cifar10",
     "load_digits",
     "load_idx",
     "load_images",

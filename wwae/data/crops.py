@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-__all__ = ["Crop", "alexnet_crop", "centre_crop", "vgg_crop"]
+__all__ = ["Crop", "alexnet_crop", "centre_crop", "vgg_crop", "whole"]
 
 Crop = Callable[[Image.Image], Tensor]
 
@@ -53,6 +53,15 @@ def centre_crop(size: int = 224, shortest: int = 256) -> Crop:
     if size > shortest:
         raise ValueError(f"centre_crop: expected size <= shortest, got size={size} and shortest={shortest}")
     return v2.Compose([v2.Resize(shortest), v2.CenterCrop(size), *_to_tensor()])
+
+
+def whole(shortest: int = 256) -> Crop:
+    """For measuring a fully convolutional network: resize the shorter side and cut nothing away.
+
+    Args:
+        shortest (int): length of the shorter side.
+    """
+    return v2.Compose([v2.Resize(shortest), *_to_tensor()])
 
 
 def _to_tensor() -> list[torch.nn.Module]:

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from wwae.data.crops import Crop
+from wwae.data.crops import Crop, whole
 from wwae.data.image_files import open_picture
 from wwae.data.images import DataError
 from wwae.training.dataset import Split
@@ -121,6 +121,34 @@ class CroppedPhotographs:
                 torch.manual_seed(seed)
             images = torch.stack([crop(self.photographs[position][0]) for position in positions.tolist()])
         return Split(images, self.photographs.labels[positions])
+
+
+@dataclass(frozen=True)
+class WholePhotographs:
+    """Photographs with their shorter side at one length, uncut: a :class:`wwae.training.ImageSet` that is read one by one.
+
+    Args:
+        photographs (Photographs): what is read.
+        shortest (int): the shorter side in pixels.
+    """
+
+    photographs: Photographs
+    shortest: int
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def read(self, positions: Tensor, seed: int | None = None) -> Split:
+        """Return one picture (1, 3, H, W), float32, RGB in [0, 1], and its label.
+
+        Raises:
+            DataError: the picture cannot be read.
+            ValueError: ``positions`` are several, which have no common size.
+        """
+        if len(positions) != 1:
+            raise ValueError(f"WholePhotographs.read: expected one position, got {len(positions)}")
+        picture = whole(self.shortest)(self.photographs[int(positions[0])][0])
+        return Split(picture[None], self.photographs.labels[positions])
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ def top_errors(
     images: ImageSet,
     ranks: tuple[int, ...] = (1,),
     prepare: Callable[[Tensor], list[Tensor]] = lambda x: [x],
+    batch_size: int = BATCH_SIZE,
 ) -> tuple[float, ...]:
     """Return for each rank the share of images whose class is not among so many highest scores, in percent.
 
@@ -33,17 +34,19 @@ def top_errors(
         images (ImageSet): at least one image.
         ranks (tuple[int, ...]): ``(1, 5)`` for top-1 and top-5.
         prepare: from a batch to the versions of it whose scores are averaged, such as itself and its mirror image.
+        batch_size (int): images read at once; 1 where they have different sizes.
 
     Raises:
         ValueError: there are no images.
     """
     wrong = [0] * len(ranks)
     with evaluating(classifier):
-        for batch, labels in _batches("top_errors", classifier, images):
+        for batch, labels in _batches("top_errors", classifier, images, batch_size):
             scores = torch.stack([classifier(version).float() for version in prepare(batch)]).mean(0)
             # The rank of the right class: how many classes have a higher score.
             own = scores.gather(1, labels[:, None])
-            above = (scores > own).sum(1)
+            # A score that is no number is above every other: a network that diverged is wrong.
+            above = (~(scores <= own)).sum(1)
             wrong = [count + int((above >= rank).sum()) for count, rank in zip(wrong, ranks, strict=True)]
     return tuple(100.0 * count / len(images) for count in wrong)
 
@@ -56,7 +59,7 @@ def reconstruction_errors(model: AugmentedClassifier, images: ImageSet) -> tuple
     """
     totals: list[float] = []
     with evaluating(model):
-        for batch, _ in _batches("reconstruction_errors", model, images):
+        for batch, _ in _batches("reconstruction_errors", model, images, BATCH_SIZE):
             output = model(batch)
             errors = [
                 float((reconstruction.float() - target.float()).double().square().sum())
@@ -87,10 +90,10 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _batches(operation: str, model: nn.Module, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(operation: str, model: nn.Module, images: ImageSet, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     if len(images) == 0:
         raise ValueError(f"{operation}: expected at least one image, got none")
     device = next(model.parameters()).device
-    for positions in torch.arange(len(images)).split(BATCH_SIZE):
+    for positions in torch.arange(len(images)).split(batch_size):
         batch = images.read(positions)
         yield to_float(batch.images.to(device)).contiguous(memory_format=torch.channels_last), batch.labels.to(device)

@@ -8,6 +8,7 @@ from torch import nn
 
 from wwae.models import AugmentedClassifier, augment
 from wwae.models.convnet import convnet
+from wwae.models.pretrained import WeightsError, pretrained_classifier
 from wwae.training.configuration import ConfigurationError
 from wwae.training.staged_configuration import StagedConfiguration
 
@@ -15,11 +16,13 @@ __all__ = ["build_augmented", "build_classifier"]
 
 
 def build_classifier(configuration: StagedConfiguration, image_shape: Sequence[int], classes: int) -> nn.Module:
-    """Make the classifier of a configuration, with new weights, for images of shape (C, H, W).
+    """Make the classifier of a configuration, with new weights or those of ``model.weights``, for images of shape
+    (C, H, W).
 
     Raises:
         ConfigurationError: ``model.network`` is neither a torchvision network nor a notation, does not fit the images, or has
             another number of outputs than there are classes.
+        WeightsError: ``model.weights`` are missing, damaged, or not those of the network.
     """
     settings = configuration.model
     if not settings.network[0].isalpha():
@@ -34,6 +37,13 @@ def build_classifier(configuration: StagedConfiguration, image_shape: Sequence[i
                 f"model.network: expected a last layer of {classes}fc for the classes of this dataset, got {outputs}fc"
             )
         return network
+    if settings.weights is not None:
+        try:
+            return pretrained_classifier(settings.network, settings.weights, settings.convention)
+        except WeightsError:
+            raise
+        except ValueError as error:
+            raise ConfigurationError(f"model: {error}") from None
     try:
         from torchvision.models import get_model
     except ImportError:

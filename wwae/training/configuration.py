@@ -52,7 +52,7 @@ class SettingsGroup(BaseModel):
 class DataConfiguration(SettingsGroup):
     """Which images are learnt from, and how many of them keep their label."""
 
-    dataset: Literal["digits", "mnist", "fashion-mnist"] = Field(
+    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10", "imagenet"] = Field(
         default="digits", description="images to learn from; digits comes with scikit-learn and needs no files"
     )
     root: Path | None = Field(
@@ -63,12 +63,16 @@ class DataConfiguration(SettingsGroup):
         default=100,
         description="labelled training images, the same number of each class, or 'all'; the others are unlabelled",
     )
+    train_images: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        default="all", description="training images to use, with and without labels, drawn at random, or 'all'"
+    )
     image_size: int = Field(default=32, ge=1, le=1024, description="height and width the images are brought to, in pixels")
     validation: int = Field(
         default=0,
         ge=0,
         description="training images held out to choose settings on, their error is reported; 0 holds none out",
     )
+    workers: int = Field(default=0, ge=0, le=256, description="processes that read images ahead; 0 reads them between the steps")
 
 
 class ModelConfiguration(SettingsGroup):
@@ -292,6 +296,7 @@ def _describe(model: type[BaseModel], error: Any) -> str:
 # Said in words where pydantic would show a pattern, or one mistake for each member of a union.
 _RULES = {
     "data.labels": "expected an int of at least 1 or 'all'",
+    "data.train_images": "expected an int of at least 1 or 'all'",
     "device": "expected auto, cpu, cuda or cuda:INDEX",
 }
 

@@ -103,6 +103,8 @@ class StagedData:
         classes (int): labels lie in [0, classes).
         unlabelled (ImageSet | None): images that the joint stage reconstructs without their labels.
         validation (ImageSet | None): images held out of training to choose settings on.
+        whole (ImageSet | None): the test images in a larger size, each of its own, for fully convolutional evaluation; None where
+            those of ``test`` are enlarged.
     """
 
     labelled: ImageSet
@@ -111,6 +113,7 @@ class StagedData:
     classes: int
     unlabelled: ImageSet | None = None
     validation: ImageSet | None = None
+    whole: ImageSet | None = None
 
     @classmethod
     def from_memory(cls, data: TrainingData, classes: int) -> StagedData:

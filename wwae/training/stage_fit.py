@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from wwae.models import AugmentedClassifier, AugmentedOutput
 from wwae.training.dataset import ImageSet, ShuffledBatches, derive_seed, to_float
@@ -45,6 +46,14 @@ class ImageBatches:
         batch = self.images.read(self.order[step], derive_seed(self.seed, "crop", step))
         return to_float(batch.images), batch.labels
 
+    def between(self, first: int, last: int, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return the batches of some steps in their order, read ahead by so many processes."""
+        if workers == 0:
+            return (self[step] for step in range(first, last))
+        # A generator of its own: the loader must not draw from the one that dropout draws from.
+        options = {"sampler": range(first, last), "num_workers": workers, "generator": torch.Generator()}
+        return iter(DataLoader(self, batch_size=None, **options))  # type: ignore[arg-type]
+
 
 class StageFit(Fit):
     """A stage of a run. Step ``s`` depends on the seed, the stage and the weights alone.
@@ -59,6 +68,7 @@ class StageFit(Fit):
         unlabelled (ImageBatches | None): images that are reconstructed only; one of the two is there.
         epochs (int): passes over the labelled images, or where there are none over the unlabelled ones.
         loss (ReconstructionLoss | None): the loss of ``objective`` whose weights belong to the state.
+        workers (int): processes that read batches ahead, for each of the two; 0 reads them between the steps.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class StageFit(Fit):
         device: torch.device,
         precision: str,
         loss: ReconstructionLoss | None = None,
+        workers: int = 0,
     ) -> None:
         counted = labelled or unlabelled
         assert counted is not None
@@ -85,7 +96,7 @@ class StageFit(Fit):
             name,
             model,
             optimizer,
-            make_schedule(settings, optimizer, steps_per_epoch * epochs),
+            make_schedule(settings, optimizer, max(1, steps_per_epoch * epochs)),
             steps=steps_per_epoch * epochs,
             steps_per_epoch=steps_per_epoch,
             device=device,
@@ -96,9 +107,14 @@ class StageFit(Fit):
         self.labelled = labelled
         self.unlabelled = unlabelled
         self.loss = loss
+        self.workers = workers
+        self._batches: list[Iterator[tuple[Tensor, Tensor]]] | None = None
 
     def losses(self) -> tuple[LossTerms, int]:
-        parts = [part[self.step] for part in (self.labelled, self.unlabelled) if part is not None]
+        if self._batches is None:
+            sources = [part for part in (self.labelled, self.unlabelled) if part is not None]
+            self._batches = [source.between(self.step, self.steps, self.workers) for source in sources]
+        parts = [next(batches) for batches in self._batches]
         images = torch.cat([images for images, _ in parts]).to(self.device).contiguous(memory_format=torch.channels_last)
         labels = parts[0][1] if self.labelled is not None else parts[0][1][:0]
         return self.objective(self.model, images, labels.to(self.device)), len(images)
@@ -108,6 +124,7 @@ class StageFit(Fit):
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
+        self._batches = None
         if self.loss is not None:
             self.loss.load_state_dict(state["loss"])
 

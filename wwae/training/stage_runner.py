@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from wwae.models import AugmentedClassifier
-from wwae.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from wwae.training.checkpoints import load_checkpoint, save_checkpoint
 from wwae.training.classifier_evaluation import decoding, reconstruction_errors, top_errors
 from wwae.training.dataset import StagedData, derive_seed
 from wwae.training.loop import restore, run_fit
@@ -22,7 +22,7 @@ from wwae.training.run_directory import RunDirectory
 from wwae.training.session import logger, logging_to, reproducible, resolve_device
 from wwae.training.stage_fit import StageFit
 from wwae.training.staged_configuration import StagedConfiguration
-from wwae.training.stages import Stages, Weights
+from wwae.training.stages import Stages, Weights, read_weights
 from wwae.training.tensorboard import EventWriter
 
 __all__ = ["LoadStagedData", "StageRunner"]
@@ -49,7 +49,7 @@ class StageRunner:
 
     def run(self, stage: str, predecessor: str | None, events: EventWriter) -> None:
         """Run a stage to its end: from its checkpoint if it has one, else from the weights of its predecessor."""
-        start = None if predecessor is None else self._weights(predecessor)
+        start = None if predecessor is None else read_weights(self.directory, predecessor)
         if stage == "initial":
             self._initialise(start)
         elif stage == "layerwise" and self.configuration.layerwise.processes > 1:
@@ -59,7 +59,7 @@ class StageRunner:
 
     def train_macro_layer(self, number: int) -> None:
         """Train the decoder of one macro-layer, counted from 0, to a checkpoint of its own: a part of stage 2."""
-        fit = self.stages.fit("layerwise", self._weights("initial"), [number])
+        fit = self.stages.fit("layerwise", read_weights(self.directory, "initial"), [number])
         path = self.directory.stage_checkpoint(fit.network)
         with EventWriter(self.directory, self.configuration.run.tensorboard) as events:
             # Rows after the checkpoint were dropped before the processes started, since they share the file.
@@ -123,13 +123,6 @@ class StageRunner:
             seconds += state["seconds"]
         save_checkpoint(path, _finished(model, self._metrics("layerwise", model), seconds))
 
-    def _weights(self, stage: str) -> Weights:
-        path = self.directory.stage_checkpoint(stage)
-        state = load_checkpoint(path)
-        if state.get("metrics") is None:
-            raise CheckpointError(f"{path}: stage {stage} is not finished")
-        return state["model"]
-
     def _metrics(self, stage: str, model: nn.Module) -> dict[str, float]:
         """What a finished stage is summed up by."""
         metrics: dict[str, float] = {}
@@ -141,9 +134,9 @@ class StageRunner:
                 errors = reconstruction_errors(model, self.data.test)
             below = ("image", *self.stages.layers)
             metrics |= {f"layer_l2_{name}": error for name, error in zip(below, errors, strict=False)}
-        if isinstance(model, AugmentedClassifier):
-            with decoding(model, variant=self.configuration.model.variant):
-                metrics["reconstruction_l2"] = reconstruction_errors(model, self.data.test)[0]
+        if stage in ("stacked", "joint"):
+            assert isinstance(model, AugmentedClassifier)
+            metrics["reconstruction_l2"] = reconstruction_errors(model, self.data.test)[0]
         return metrics
 
     def _errors(self, model: nn.Module) -> dict[str, float]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from wwae.training.checkpoints import load_checkpoint
 from wwae.training.configuration import ConfigurationError
 from wwae.training.run_directory import RunDirectory
 from wwae.training.session import check_same_run, device_name, logger, logging_to, reproducible, resolve_device
+from wwae.training.shared_stages import find_shared, take_stages
 from wwae.training.stage_runner import LoadStagedData, StageRunner
 from wwae.training.staged_configuration import StagedConfiguration
 from wwae.training.staged_figures import draw_staged_curves
@@ -74,7 +76,11 @@ def read_stages(directory: RunDirectory, configuration: StagedConfiguration) -> 
 
 
 def train_in_stages(
-    configuration: StagedConfiguration, load_data: LoadStagedData, command: str = "", stage: int | None = None
+    configuration: StagedConfiguration,
+    load_data: LoadStagedData,
+    command: str = "",
+    stage: int | None = None,
+    start_from: Path | None = None,
 ) -> dict[str, Any]:
     """Run the stages of a configuration, or continue them when ``configuration.resume`` is set, and return the summary.
 
@@ -87,6 +93,9 @@ def train_in_stages(
             ``layerwise.processes`` above 1 it is called in other processes, too, so it must be picklable.
         command (str): the command that started the run, for the summary.
         stage (int | None): run the stage with this number alone, from the checkpoint of its predecessor; None runs all.
+        start_from (Path | None): directory of a run in stages; its finished stages that a new run has in common with it, by their
+            settings, are taken over. The six variants of a network share the classifier and its control, and three of them each the
+            layer-wise decoders.
 
     Returns:
         The content of ``summary.json``, which is written when all stages are finished; before that ``metrics`` is empty.
@@ -111,16 +120,18 @@ def train_in_stages(
         )
     directory = RunDirectory(configuration.run.dir)
     if configuration.resume:
+        if start_from is not None:
+            raise ConfigurationError(f"start-from: expected a new run, got resume for {directory.path}")
         directory = RunDirectory.open(configuration.run.dir)
         check_same_run(configuration, directory.read_configuration())
-        _check_predecessors(chosen, stages, directory, configuration)
     else:
         RunDirectory.check_new(configuration.run.dir)
-        _check_predecessors(chosen, stages, directory, configuration)
+    shared = () if start_from is None else find_shared(configuration, RunDirectory.open(start_from))
+    _check_predecessors(chosen, stages, {*read_stages(directory, configuration), *shared}, directory)
     # Building the networks checks them against the data.
     runner = StageRunner(configuration, load_data, directory, device)
     if not configuration.resume:
-        RunDirectory.create(configuration.run.dir, configuration)
+        directory = RunDirectory.create(configuration.run.dir, configuration)
     with reproducible(), logging_to(directory), EventWriter(directory, configuration.run.tensorboard) as events:
         logger.info(
             "%s: %s on %s, %d labelled + %d unlabelled + %d test images, in %s",
@@ -132,6 +143,9 @@ def train_in_stages(
             len(runner.data.test),
             directory.path,
         )
+        if start_from is not None:
+            take_stages(directory, RunDirectory(start_from), shared)
+            logger.info("taken from %s: %s", start_from, ", ".join(shared))
         for each in chosen:
             runner.run(each.name, each.predecessor, events)
         finished = read_stages(directory, configuration)
@@ -156,14 +170,11 @@ def train_in_stages(
     return summary
 
 
-def _check_predecessors(
-    chosen: list[Stage], stages: tuple[Stage, ...], directory: RunDirectory, configuration: StagedConfiguration
-) -> None:
-    """Check that what the first of the chosen stages start from is finished or among them."""
-    names = {each.name for each in chosen}
-    finished = read_stages(directory, configuration)
+def _check_predecessors(chosen: list[Stage], stages: tuple[Stage, ...], finished: set[str], directory: RunDirectory) -> None:
+    """Check that what the chosen stages start from is finished or among them."""
+    ready = finished | {each.name for each in chosen}
     for each in chosen:
-        if each.predecessor is not None and each.predecessor not in names and each.predecessor not in finished:
+        if each.predecessor is not None and each.predecessor not in ready:
             before = next(stage for stage in stages if stage.name == each.predecessor)
             raise ConfigurationError(
                 f"stage: {each} starts from the weights of {before}, which is not finished in {directory.path}; "

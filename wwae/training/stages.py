@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from wwae.models import AugmentedClassifier
+from wwae.training.checkpoints import CheckpointError, load_checkpoint
 from wwae.training.classifiers import build_augmented, build_classifier
 from wwae.training.configuration import ConfigurationError
 from wwae.training.dataset import ImageSet, StagedData, derive_seed
 from wwae.training.fit import seed_everything
 from wwae.training.reconstruction_loss import ReconstructionLoss
+from wwae.training.run_directory import RunDirectory
 from wwae.training.stage_fit import (
     ImageBatches,
     Objective,
@@ -26,10 +28,23 @@ from wwae.training.stage_fit import (
 )
 from wwae.training.staged_configuration import StageConfiguration, StagedConfiguration
 
-__all__ = ["Stages", "Weights"]
+__all__ = ["Stages", "Weights", "read_weights"]
 
 Weights = dict[str, Tensor]
 """A state dict."""
+
+
+def read_weights(directory: RunDirectory, stage: str) -> Weights:
+    """Return what the network of a finished stage has learnt: a classifier's weights, or an augmented classifier's.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged, or the stage is not finished.
+    """
+    path = directory.stage_checkpoint(stage)
+    state = load_checkpoint(path)
+    if state.get("metrics") is None:
+        raise CheckpointError(f"{path}: stage {stage} is not finished: wwae train --resume {directory.path}")
+    return state["model"]
 
 
 class Stages:
@@ -45,11 +60,25 @@ class Stages:
         self.data = data
         self.device = device
         self.image_shape = tuple(data.test.read(torch.tensor([0])).images.shape[1:])
-        self.layers = tuple(layer.name for layer in self.augmented().macro_layers)
+        if configuration.classifier.epochs == 0 and configuration.model.weights is None:
+            raise ConfigurationError(
+                "model.weights: expected trained weights, a file or a name, since classifier.epochs = 0 trains none; got none"
+            )
+        model = self.augmented()
+        self.layers = tuple(layer.name for layer in model.macro_layers)
+        self._check_outputs(model)
         rates = configuration.layerwise.rates
         if rates and len(rates) != len(self.layers):
             raise ConfigurationError(
                 f"layerwise.rates: expected one rate for each of {', '.join(self.layers)}, got {len(rates)} of them"
+            )
+
+    def _check_outputs(self, model: AugmentedClassifier) -> None:
+        with torch.no_grad():
+            outputs = model.eval()(torch.zeros(1, *self.image_shape, device=self.device)).logits.shape[-1]
+        if outputs != self.data.classes:
+            raise ConfigurationError(
+                f"model.network: expected one score for each of the {self.data.classes} classes of this dataset, got {outputs}"
             )
 
     def classifier(self, start: Weights | None = None) -> nn.Module:
@@ -144,7 +173,7 @@ class Stages:
         **images_and_loss: Any,
     ) -> StageFit:
         seed_everything(derive_seed(self.configuration.seed, "stage", section))
-        precision = self.configuration.precision
+        precision, workers = self.configuration.precision, self.configuration.data.workers
         return StageFit(
             name,
             model,
@@ -155,6 +184,7 @@ class Stages:
             epochs=epochs,
             device=self.device,
             precision=precision,
+            workers=workers,
             **images_and_loss,
         )
 
