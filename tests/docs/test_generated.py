@@ -19,7 +19,7 @@ def script(monkeypatch):
     before = set(sys.modules)
     yield importlib.import_module
     for name in set(sys.modules) - before:
-        if name.startswith(("make_", "generated", "staged_results")):
+        if name.startswith(("make_", "generated", "staged_results", "inversion_results")):
             del sys.modules[name]
 
 
@@ -52,6 +52,8 @@ def test_a_document_without_markers_is_left_alone(script, tmp_path):
         ("wwae train mnist-swwae --data.root /a/b --labels 100", "wwae train mnist-swwae --data.root DIR --labels 100"),
         ("wwae train --data.root='/a b/c' --run.dir=/tmp/x --seed 1", "wwae train --data.root=DIR --seed 1"),
         ("wwae train --run.dir '/tmp/my runs/x'", "wwae train"),
+        ("wwae train a --model.weights /a/b.pth --seed 1", "wwae train a --model.weights b.pth --seed 1"),
+        ("wwae train a --model.weights=IMAGENET1K_V1", "wwae train a --model.weights=IMAGENET1K_V1"),
         ("wwae train a --start-from /tmp/b --seed 1", "wwae train a --start-from runs/b --seed 1"),
         ("wwae train a --start-from='/tmp/my runs/b'", "wwae train a --start-from=runs/b"),
     ],

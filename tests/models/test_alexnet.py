@@ -68,7 +68,7 @@ def test_both_forms_at_their_native_size(caffenet, form, size) -> None:
     assert output.logits.shape == (1, 1000) and output.reconstructions[0].shape == (1, 3, size, size)
     first = model.decoders[0]
     maps = 96 if form == "caffenet" else 64
-    assert [(each.in_channels, each.out_channels, each.kernel_size, each.stride) for each in first.children()] == [
+    assert [(each.in_channels, each.out_channels, each.kernel_size, each.stride) for each in first.deconvolutions.values()] == [
         (maps, maps, (5, 5), (1, 1)), (maps, 48, (11, 11), (4, 4)), (48, 3, (5, 5), (1, 1)),
     ]  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_inner_products_are_turned_around_by_inner_products(x) -> None:
 def test_new_weights_are_gaussian() -> None:
     model = alexnet_inversion("fc8", classifier=SmallAlexNet())
     assert model.decoders[1].deconvolutions["conv2"].weight.std().item() == pytest.approx(WEIGHT_STD, rel=0.15)
-    assert model.decoders[0].before.weight.std().item() == pytest.approx(WEIGHT_STD, rel=0.15)
+    assert model.decoders[0].deconvolutions["before"].weight.std().item() == pytest.approx(WEIGHT_STD, rel=0.15)
     for name, std in (("fc6", 0.005), ("fc7", 0.005), ("fc8", 0.01)):
         assert model.inner_products[name].weight.std().item() == pytest.approx(std, rel=0.2)
         assert not model.inner_products[name].bias.any()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from wwae.cli.parser import CommandParser, UsageError, unknown
 from wwae.models import AugmentedClassifier, alexnet_inversion, augment
 from wwae.models.alexnet import AlexNetForm
+from wwae.models.diagram import draw_diagram
 from wwae.models.summary import summarise
 from wwae.models.vgg import AUGMENTED_VGGS
 
@@ -35,6 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--from-layer", default="last", metavar="NAME", help="where decoding starts, such as pool3; default: last")
     parser.add_argument("--variant", choices=("first", "all", "layerwise"), help="for a classifier of torchvision; default: all")
     parser.add_argument("--switches", choices=("known", "fixed"), help="for a classifier of torchvision; default: known")
+    parser.add_argument("--figure", metavar="FILE", type=Path, help="also draw it as a diagram: .png, .svg or .pdf")
     options = parser.parse(arguments)
     if options.action == "list":
         if options.name is not None:
@@ -49,6 +52,14 @@ def run(arguments: Sequence[str]) -> None:
         raise UsageError(str(error)) from error
     print(f"{options.name}: {model.variant}, {model.switches} switches\n")
     print(summarise(model))
+    if options.figure is not None:
+        if not options.figure.absolute().parent.is_dir():
+            raise UsageError(f"--figure: expected a file in an existing directory, got {options.figure}")
+        try:
+            draw_diagram(model, options.figure, f"{options.name}: {model.variant}, {model.switches} switches")
+        except ValueError as error:
+            raise UsageError(f"--figure: {error}") from error
+        print(f"\ndiagram: {options.figure}")
 
 
 def _build(name: str, from_layer: str, variant: str | None, switches: str | None) -> AugmentedClassifier:

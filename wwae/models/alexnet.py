@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from wwae.models.augment import AugmentedClassifier
 from wwae.models.caffenet import CaffeNet
-from wwae.models.classifier_graph import Convolution, Operation, read_classifier
-from wwae.models.decoder import Deconvolution, SwitchKind, unpool
+from wwae.models.classifier_graph import Operation, read_classifier
+from wwae.models.decoder import SwitchKind
 from wwae.models.macro_layers import MacroLayer, Site, macro_layer, site_of
 from wwae.models.recording import Recording
-from wwae.ops import Switches
-from wwae.reference.window import Pair
+from wwae.models.strided_decoder import StridedDecoder
 
 __all__ = ["ALEXNET_LAYERS", "AlexNetInversion", "alexnet_inversion"]
 
@@ -33,9 +32,6 @@ AlexNetForm = Literal["caffenet", "torchvision"]
 _WHO = "alexnet_inversion"
 _INNER_STD = {"fc6": 0.005, "fc7": 0.005, "fc8": 0.01}
 """Of the Gaussian weights of a new inner product (the authors' released configuration)."""
-
-_FIRST_MAPS = 48
-"""Between the second and the third deconvolution of ``conv1`` (the authors' released configuration)."""
 
 
 class AlexNetInversion(AugmentedClassifier):
@@ -69,7 +65,7 @@ class AlexNetInversion(AugmentedClassifier):
         layers = _macro_layers(operations, convolutions[: min(number, _CONVOLUTIONS)])
         super().__init__(classifier, layers, "first", switches)
         self.layer = layer
-        self.decoders[0] = _FirstDecoder(layers[0])
+        self.decoders[0] = StridedDecoder(layers[0])
         self.inner_products = nn.ModuleDict()
         self._ends: dict[str, Site] = {}
         for name, (position, module) in zip(ALEXNET_LAYERS[_CONVOLUTIONS:number], inner, strict=False):
@@ -104,30 +100,6 @@ class AlexNetInversion(AugmentedClassifier):
         for inner in reversed(self.layer_names[_CONVOLUTIONS : 1 + self.layer_names.index(name)]):
             top = F.relu(self.inner_products[inner](top))
         return top.reshape(shape), _CONVOLUTIONS
-
-
-class _FirstDecoder(nn.Module):
-    """``conv1`` turned around: unpooling, 5x5, 11x11 with stride 4 to 48 maps, and 5x5; a ReLU after each but the last."""
-
-    def __init__(self, layer: MacroLayer) -> None:
-        super().__init__()
-        self.layer = layer
-        first: Convolution = layer.convolutions[0].detail
-        smooth = replace(first, kernel_size=(5, 5), stride=(1, 1), padding=(2, 2), same=False, dilation=(1, 1), groups=1)
-        maps, images = first.out_channels, first.in_channels
-        self.before = Deconvolution(replace(smooth, in_channels=maps, out_channels=maps))
-        self.strided = Deconvolution(replace(first, in_channels=_FIRST_MAPS))
-        self.after = Deconvolution(replace(smooth, in_channels=images, out_channels=_FIRST_MAPS))
-
-    def forward(self, top: Tensor, output_size: Pair, switches: dict[int, Switches] | None) -> Tensor:
-        """Map the end of the macro-layer to images of the spatial ``output_size``."""
-        sizes = self.layer.sizes(output_size)
-        for position in self.layer.pools:
-            operation = self.layer.operations[position]
-            size = sizes[operation.inputs[0]]
-            top = unpool(top, operation.detail, size, None if switches is None else switches[position])
-        top = F.relu(self.before(top))
-        return self.after(F.relu(self.strided(top, list(output_size))))
 
 
 def alexnet_inversion(

@@ -6,9 +6,9 @@ decoders with known switches recover what those with fixed ones blur.
 
     weights       SqueezeNet 1.1 trained on ImageNet, from torchvision or a file: ``--model.weights FILE.safetensors``
     pictures      ``--data.root DIR``, every fifth held out to be measured
-    crops         128x128, the shorter side between 146 and 292 pixels, half of them mirrored
+    crops         96x96, the shorter side between 110 and 220 pixels, half of them mirrored
     stages        layer-wise, then a chain from each of pool1, pool2 and pool3, for known and for fixed switches: eight
-    step          4 crops; 80 photographs and 40 epochs are 800 steps for each stage
+    step          4 crops; 80 photographs and 30 epochs are 600 steps for each stage
     loss          the squared error of eq. 2, unweighted: the decoders share no weights
 """
 
@@ -26,7 +26,7 @@ def squeezenet_inversion() -> InversionConfiguration:
     """The settings for a hundred photographs."""
     return InversionConfiguration(
         recipe="squeezenet-inversion",
-        epochs=40,
+        epochs=30,
         decoder=StageConfiguration(name="adam", lr=4e-3, schedule="cosine", batch_size=4),
         run=RunConfiguration(log_every=20, evaluate_every=10, checkpoint_every=200),
     )

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import wwae
 from wwae.models import AugmentedClassifier, augment, pretrained_classifier
 from wwae.models.decoder import SwitchKind
+from wwae.models.strided_decoder import StridedDecoder
 from wwae.training.checkpoints import CheckpointError, load_checkpoint
 from wwae.training.configuration import ConfigurationError
 from wwae.training.dataset import ImageSet, derive_seed, to_float
@@ -95,6 +96,9 @@ class Inversions:
         seed_everything(derive_seed(self.configuration.seed, "decoder weights"))
         variant = "layerwise" if layer is None else "first"
         model = augment(self.encoder, variant, switches, layer or self.layers[-1])  # type: ignore[arg-type]
+        first, *more = model.macro_layers[0].convolutions
+        if first.detail.stride != (1, 1) and not more:
+            model.decoders[0] = StridedDecoder(model.macro_layers[0]).to(next(self.encoder.parameters()).device)
         return model.to(memory_format=torch.channels_last).freeze_encoder()
 
     def trained(self, switches: SwitchKind, layer: str | None = None) -> AugmentedClassifier:
@@ -256,8 +260,9 @@ def _groups(model: AugmentedClassifier, images: Tensor, settings: StageConfigura
     """Return the decoders' weights and biases as groups of an optimiser.
 
     The maps of a pretrained network have any scale: those of Caffe's are a hundred times the images. A step of Adam is as long as
-    its rate, whatever the gradient, so the rate of biases is relative to the root mean square of the map that is reconstructed, and
-    that of the deconvolution which gives it to the ratio of both ends. SGD takes the rates as they are.
+    its rate, whatever the gradient, so the rates of the deconvolution that gives the reconstruction are relative to the root mean
+    square of its target: that of the bias to this, that of the weights to its ratio to the macro-layer's end. SGD takes the rates
+    as they are.
     """
     if settings.name == "sgd":
         return parameter_groups(model.decoders, settings.lr, settings.weight_decay)
@@ -265,13 +270,10 @@ def _groups(model: AugmentedClassifier, images: Tensor, settings: StageConfigura
         scales = [float(each.float().square().mean().sqrt()) for each in model.encoder_maps(images)]
     groups = []
     for decoder, below, above in zip(model.decoders, scales[:-1], scales[1:], strict=True):
-        *inner, last = decoder.deconvolutions.values()
-        weights = [(each.weight, 1.0) for each in inner] + [(last.weight, below / above)]
-        groups += [
-            {"params": [weight], "lr": settings.lr * scale, "weight_decay": settings.weight_decay} for weight, scale in weights
-        ]
-        biases = [each.bias for each in (*inner, last) if each.bias is not None]
-        groups.append({"params": biases, "lr": BIAS_RATE * settings.lr * below, "weight_decay": 0.0})
+        *inner, last = decoder.get_submodule("deconvolutions").children()
+        for each, of_weight, of_bias in (*((each, 1.0, 1.0) for each in inner), (last, below / above, below)):
+            groups.append({"params": [each.weight], "lr": settings.lr * of_weight, "weight_decay": settings.weight_decay})
+            groups.append({"params": [each.bias], "lr": BIAS_RATE * settings.lr * of_bias, "weight_decay": 0.0})
     return groups
 
 

@@ -19,7 +19,7 @@ class PictureConfiguration(SettingsGroup):
     root: Path | None = Field(
         default=None, description="directory of pictures, or one that holds them in a folder 'images' (default: data/photographs)"
     )
-    image_size: int = Field(default=128, ge=32, le=1024, description="height and width of the crops, in pixels")
+    image_size: int = Field(default=96, ge=32, le=1024, description="height and width of the crops, in pixels")
     test_every: int = Field(
         default=5, ge=2, description="every so manieth picture, in the order of their names, is measured and not learnt from"
     )
@@ -43,7 +43,7 @@ class InversionModelConfiguration(SettingsGroup):
 class InversionConfiguration(Configuration):
     """All settings of a run that trains decoders for a frozen classifier, with known and with fixed switches."""
 
-    epochs: int = Field(default=40, ge=1, description="passes over the pictures in each stage")
+    epochs: int = Field(default=30, ge=1, description="passes over the pictures in each stage")
     data: PictureConfiguration = PictureConfiguration()  # type: ignore[assignment]
     model: InversionModelConfiguration = InversionModelConfiguration()
     decoder: StageConfiguration = StageConfiguration()
