@@ -11,13 +11,13 @@ from wwae.models import swwae
 from wwae.nn import SwitchPool2d
 from wwae.ops import Switches
 from wwae.training import ConfigurationError, Split, TrainingData, TrainingDiverged
-from wwae.training.fit import Fit
+from wwae.training.swwae_fit import SwwaeFit
 
 CPU = torch.device("cpu")
 
 
 def make_fit(network="swwae", round_number=1, data=None, **changes):
-    return Fit(network, round_number, small_run(**changes), data or load_bars(0), CPU)
+    return SwwaeFit(network, round_number, small_run(**changes), data or load_bars(0), CPU)
 
 
 def losses(fit, steps):
