@@ -14,8 +14,9 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
-from triton.compiler import ASTSource
-from triton.runtime.jit import JITFunction
+from triton.compiler import ASTSource, CompiledKernel
+from triton.runtime.jit import JITFunction, mangle_type
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 POINTER_TYPES = {
     torch.float32: "*fp32",
@@ -54,8 +55,8 @@ def launches(host_function: Callable, *args) -> list[Launch]:
     return found
 
 
-def compile_launch(launch: Launch, capability: int) -> dict[str, Any]:
-    """The compiled stages (ttgir, ptx, cubin), specialised as the launcher would: multiples of 16 and ones are known."""
+def compile_launch(launch: Launch, capability: int) -> CompiledKernel:
+    """Compiled and specialised as the launcher would: multiples of 16 and ones are known. Its `asm` holds the stages."""
     signature: dict[str, str] = {}
     constants: dict[tuple[int, ...], Any] = {}
     attributes: dict[tuple[int, ...], list] = {}
@@ -65,6 +66,8 @@ def compile_launch(launch: Launch, capability: int) -> dict[str, Any]:
         if parameters[name].is_constexpr or value is None or (isinstance(value, int) and value == 1):
             signature[name] = "constexpr"
             constants[(position,)] = value
+        elif isinstance(value, TensorDescriptor):
+            signature[name] = mangle_type(value)
         elif isinstance(value, torch.Tensor):
             signature[name] = POINTER_TYPES[value.dtype]
             divisible = True
@@ -74,7 +77,7 @@ def compile_launch(launch: Launch, capability: int) -> dict[str, Any]:
         if divisible:
             attributes[(position,)] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
-    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch.options).asm
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch.options)
 
 
 @dataclass

@@ -85,7 +85,7 @@ def test_compiles_without_spills(capability: int, geometry: tuple, dtype: torch.
     # gradient of soft pooling one or two.
     assert len(compiled) in (20, 21)
     for launch in compiled:
-        used = resources(compile_launch(launch, capability)["ptx"], capability)
+        used = resources(compile_launch(launch, capability).asm["ptx"], capability)
         assert used.spilled_bytes == 0, (launch.kernel.__name__, used)
         assert used.registers <= MOST_REGISTERS, (launch.kernel.__name__, used)
 
@@ -123,7 +123,7 @@ def test_every_operation_is_launched_here():
 def test_two_by_two_moves_whole_vectors(channels_last: bool):
     """The pool reads its two rows, and the unpool writes them, in 16-byte accesses alone."""
     by_name = {
-        launch.kernel.__name__: compile_launch(launch, 90)["ptx"]
+        launch.kernel.__name__: compile_launch(launch, 90).asm["ptx"]
         for launch in every_launch(TWO_BY_TWO, torch.bfloat16, channels_last, "last")
     }
     loads = [line for line in by_name["switch_pool2d_fwd_kernel"].splitlines() if "ld.global" in line]
