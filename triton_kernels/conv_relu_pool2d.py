@@ -31,13 +31,23 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from wwae.reference.window import offset_dtype, pooled_sizes
 
-from .conv_tile import ConvTile, multiplicand, takes_descriptors, tap_major, tap_weights, tile_place
+from .conv_tile import (
+    ConvTile,
+    joined_sums,
+    multiplicand,
+    next_along,
+    takes_descriptors,
+    tap_major,
+    tap_weights,
+    tile_place,
+    zero_sums,
+)
 from .tile import Window, is_channels_last, memory_format
 from .window import take_tap
 
 # Pixels by output channels: 64 or 128 sums a thread.
-DESCRIPTOR_TILES = (ConvTile(16, 16, 64, 64, 8, 3), ConvTile(16, 8, 128, 64, 8, 3))
-POINTER_TILES = (ConvTile(8, 16, 64, 32, 4, 3),)
+DESCRIPTOR_TILES = (ConvTile(16, 8, 64, 64, 3, 8, 3), ConvTile(16, 16, 128, 64, 1, 8, 3))
+POINTER_TILES = (ConvTile(8, 16, 64, 32, 1, 4, 3),)
 
 
 @triton.jit
@@ -53,16 +63,8 @@ def quarters(value):
 
 
 @triton.jit
-def next_along(value, axis: tl.constexpr):
-    """The next element along axis 1 or 2 of [C, A, B]; the last repeats itself."""
-    place = tl.minimum(tl.arange(0, value.shape[axis]) + 1, value.shape[axis] - 1)
-    place = place[None, :, None] if axis == 1 else place[None, None, :]
-    return tl.gather(value, tl.broadcast_to(place, value.shape), axis)
-
-
-@triton.jit
 def store_pooled(
-    total,  # [CHANNELS, PIXELS]: the convolution, float32
+    total,  # [CHANNELS, HEIGHT, WIDTH]: the convolution, float32
     bias,
     values,
     offsets,
@@ -86,11 +88,11 @@ def store_pooled(
     KERNEL_HEIGHT: tl.constexpr = window.kernel_height
     KERNEL_WIDTH: tl.constexpr = window.kernel_width
     POOLED: tl.constexpr = [tile.channels, tile.height // 2, tile.width // 2]
-    channel = first_channel + tl.arange(0, tile.channels)[:, None]
+    channel = first_channel + tl.arange(0, tile.channels)[:, None, None]
     if bias is not None:
         total += tl.load(bias + channel, mask=channel < channels, other=0.0).to(tl.float32)
     rounded = tl.where(total <= 0, 0.0, total).to(values.dtype.element_ty)
-    taps = quarters(tl.reshape(rounded, [tile.channels, tile.height, tile.width]))
+    taps = quarters(rounded)
     oh = row + tl.arange(0, POOLED[1])[None, :, None]
     ow = column + tl.arange(0, POOLED[2])[None, None, :]
     best = tl.full(POOLED, float("-inf"), tl.float32)
@@ -106,12 +108,11 @@ def store_pooled(
             w = ow * 2 - window.padding_width + c
             real = (h >= 0) & (h < height) & (w >= 0) & (w < width)
             best, offset = take_tap(value, real, r * KERNEL_WIDTH + c, best, offset)
-    whole = (oh < row + windows_held(tile.height, KERNEL_HEIGHT)) & (oh < out_height)
+    whole = (oh < row + windows_held(tile.whole_rows, KERNEL_HEIGHT)) & (oh < out_height)
     whole &= (ow < column + windows_held(tile.width, KERNEL_WIDTH)) & (ow < out_width)
-    o = channel[:, :, None]
-    place = image.to(tl.int64) * image_stride + o.to(tl.int64) * channel_stride
+    place = image.to(tl.int64) * image_stride + channel.to(tl.int64) * channel_stride
     place += oh.to(tl.int64) * row_stride + ow.to(tl.int64) * column_stride
-    inside = whole & (o < channels)
+    inside = whole & (channel < channels)
     tl.store(values + place, best.to(values.dtype.element_ty), mask=inside)
     tl.store(offsets + place, tl.maximum(offset, 0).to(offsets.dtype.element_ty), mask=inside)
 
@@ -146,22 +147,28 @@ def conv_relu_pool2d_descriptor_kernel(
     window: tl.constexpr,
     tile: tl.constexpr,
 ):
-    TAPS: tl.constexpr = kernel_height * kernel_width
     image, row, column, channel = tile_place(
-        out_height, out_width, channels, windows_held(tile.height, window.kernel_height),
+        out_height, out_width, channels, windows_held(tile.whole_rows, window.kernel_height),
         windows_held(tile.width, window.kernel_width), tile,
     )  # fmt: skip
     top = row * 2 - window.padding_height - padding_height
     left = column * 2 - window.padding_width - padding_width
-    total = tl.zeros([tile.channels, tile.pixels], tl.float32)
-    for step in range(in_channels // tile.depth * TAPS):
-        tap = step % TAPS
-        c = step // TAPS * tile.depth
-        box = x.load([image, top + tap // kernel_width, left + tap % kernel_width, c])
-        pixels = tl.reshape(box, [tile.pixels, tile.depth])
-        total = tl.dot(weight.load([channel, tap * in_channels + c]), pixels.T, total)
+    sums = zero_sums(tile)
+    ROWS: tl.constexpr = tile.shared_rows
+    STEPS: tl.constexpr = kernel_height // ROWS * kernel_width
+    for step in range(in_channels // tile.depth * STEPS):
+        r = step % STEPS // kernel_width
+        s = step % STEPS % kernel_width
+        c = step // STEPS * tile.depth
+        box = x.load([image, top + r, left + s, c])
+        pixels = tl.reshape(box, [tile.pixels, tile.depth]).T
+        added = ()
+        for below in tl.static_range(ROWS):
+            tap = (r + below) * kernel_width + s
+            added = added + (tl.dot(weight.load([channel, tap * in_channels + c]), pixels, sums[below]),)
+        sums = added
     store_pooled(
-        total, bias, values, offsets, image, row, column, channel, channels, height, width, out_height, out_width,
+        joined_sums(sums, tile), bias, values, offsets, image, row, column, channel, channels, height, width, out_height, out_width,
         image_stride, channel_stride, row_stride, column_stride, window, tile,
     )  # fmt: skip
 
@@ -198,7 +205,7 @@ def conv_relu_pool2d_pointer_kernel(
 ):
     TAPS: tl.constexpr = kernel_height * kernel_width
     image, row, column, channel = tile_place(
-        out_height, out_width, channels, windows_held(tile.height, window.kernel_height),
+        out_height, out_width, channels, windows_held(tile.whole_rows, window.kernel_height),
         windows_held(tile.width, window.kernel_width), tile,
     )  # fmt: skip
     pixel = tl.arange(0, tile.pixels)[None, :]
@@ -218,7 +225,7 @@ def conv_relu_pool2d_pointer_kernel(
         pixels = multiplicand(tl.load(x + place, mask=real, other=0.0))
         total = tl.dot(tap_weights(weight, tap, TAPS, o, channels, c[None, :], in_channels), pixels, total)
     store_pooled(
-        total, bias, values, offsets, image, row, column, channel, channels, height, width, out_height, out_width,
+        tl.reshape(total, [tile.channels, tile.height, tile.width]), bias, values, offsets, image, row, column, channel, channels, height, width, out_height, out_width,
         image_stride, channel_stride, row_stride, column_stride, window, tile,
     )  # fmt: skip
 
@@ -252,7 +259,7 @@ def conv_relu_pool2d_triton(
     described = takes_descriptors(x)
     tile = DESCRIPTOR_TILES[0] if described else POINTER_TILES[0]
     taps = tap_major(weight, tile.depth if described else 1)
-    step = windows_held(tile.height, window.kernel_height), windows_held(tile.width, window.kernel_width)
+    step = windows_held(tile.whole_rows, window.kernel_height), windows_held(tile.width, window.kernel_width)
     grid = (tile.programs(x.size(0), out_size, step, weight.size(0)),)
     with torch.cuda.device_of(x):
         if described:
