@@ -1,6 +1,7 @@
 """Convolution, bias, ReLU and max pooling in one pass: no full-resolution map is written.
 
-    values[n, o, oh, ow] = max over real taps t of relu(bias[o] + sum over c, r, s of weight[o, c, r, s] * x[n, c, h_t + r, w_t + s])
+    values[n, o, oh, ow] = max over real taps of relu(y[n, o, tap])
+    y[n, o, h, w]        = bias[o] + sum over c, r, s of weight[o, c, r, s] * x[n, c, h + r - PH, w + s - PW]
 
 (zeros around x), offsets as in switch_pool2d. Sums are float32 (of tf32 products for float32), and rounded before taps are
 compared. A window of which ReLU leaves nothing has value 0 and the offset of its first real tap. Deterministic.
@@ -35,19 +36,27 @@ from .conv_tile import (
     ConvTile,
     joined_sums,
     multiplicand,
+    multiplies_from_shared_memory,
     next_along,
-    takes_descriptors,
+    refuse,
     tap_major,
     tap_weights,
     tile_place,
+    unsupported_products,
     zero_sums,
 )
 from .tile import Window, is_channels_last, memory_format
 from .window import take_tap
 
-# Pixels by output channels: 64 or 128 sums a thread.
-DESCRIPTOR_TILES = (ConvTile(16, 8, 64, 64, 3, 8, 3), ConvTile(16, 16, 128, 64, 1, 8, 3))
-POINTER_TILES = (ConvTile(8, 16, 64, 32, 1, 4, 3),)
+NAME = "conv_relu_pool2d"
+
+# Tiles of the descriptor kernel. Few output channels and 3 rows of taps: two programs a multiprocessor, each of which hides
+# the other's pooling. Many output channels: as many products as possible for what is fetched.
+SHARING = ConvTile(16, 8, 64, 64, 3, 4, 2)
+NARROW = ConvTile(16, 16, 64, 64, 1, 8, 3)
+BROAD = ConvTile(16, 16, 128, 64, 1, 8, 3)
+
+POINTER = ConvTile(8, 16, 64, 32, 1, 4, 3)
 
 
 @triton.jit
@@ -165,7 +174,7 @@ def conv_relu_pool2d_descriptor_kernel(
         added = ()
         for below in tl.static_range(ROWS):
             tap = (r + below) * kernel_width + s
-            added = added + (tl.dot(weight.load([channel, tap * in_channels + c]), pixels, sums[below]),)
+            added = (*added, tl.dot(weight.load([channel, tap * in_channels + c]), pixels, sums[below]))
         sums = added
     store_pooled(
         joined_sums(sums, tile), bias, values, offsets, image, row, column, channel, channels, height, width, out_height, out_width,
@@ -225,8 +234,8 @@ def conv_relu_pool2d_pointer_kernel(
         pixels = multiplicand(tl.load(x + place, mask=real, other=0.0))
         total = tl.dot(tap_weights(weight, tap, TAPS, o, channels, c[None, :], in_channels), pixels, total)
     store_pooled(
-        tl.reshape(total, [tile.channels, tile.height, tile.width]), bias, values, offsets, image, row, column, channel, channels, height, width, out_height, out_width,
-        image_stride, channel_stride, row_stride, column_stride, window, tile,
+        tl.reshape(total, [tile.channels, tile.height, tile.width]), bias, values, offsets, image, row, column, channel,
+        channels, height, width, out_height, out_width, image_stride, channel_stride, row_stride, column_stride, window, tile,
     )  # fmt: skip
 
 
@@ -245,8 +254,9 @@ def conv_relu_pool2d_triton(
     groups: int,
 ) -> tuple[Tensor, Tensor]:
     """Values and offsets; `wwae::conv_relu_pool2d` on the Triton backend."""
-    kernel = weight.shape[2:]
     window = Window.of(kernel_size, stride, padding, dilation)
+    refuse(NAME, _unsupported(window, conv_stride, conv_dilation, groups) or unsupported_products(x))
+    kernel = weight.shape[2:]
     height, width = (size + 2 * pad - extent + 1 for size, pad, extent in zip(x.shape[2:], conv_padding, kernel, strict=True))
     out_size = pooled_sizes((height, width), kernel_size, stride, padding, dilation, ceil_mode)
     shape, layout = (x.size(0), weight.size(0), *out_size), memory_format(is_channels_last(x))
@@ -256,8 +266,8 @@ def conv_relu_pool2d_triton(
         return values, offsets
     bias = None if bias is None else bias.contiguous()
     sizes = (weight.size(0), height, width, *out_size, *values.stride(), *kernel, *conv_padding, window)
-    described = takes_descriptors(x)
-    tile = DESCRIPTOR_TILES[0] if described else POINTER_TILES[0]
+    described = _copied_in_boxes(x)
+    tile = _descriptor_tile(weight) if described else POINTER
     taps = tap_major(weight, tile.depth if described else 1)
     step = windows_held(tile.whole_rows, window.kernel_height), windows_held(tile.width, window.kernel_width)
     grid = (tile.programs(x.size(0), out_size, step, weight.size(0)),)
@@ -275,3 +285,27 @@ def conv_relu_pool2d_triton(
                 num_warps=tile.warps, num_stages=tile.stages,
             )  # fmt: skip
     return values, offsets
+
+
+def _unsupported(window: Window, conv_stride: Sequence[int], conv_dilation: Sequence[int], groups: int) -> str | None:
+    """What is convolved and pooled, in words; None where these arguments ask for that."""
+    if groups != 1 or max(*conv_stride, *conv_dilation) != 1:
+        return f"conv_stride=1, conv_dilation=1 and groups=1, got {tuple(conv_stride)}, {tuple(conv_dilation)} and {groups}"
+    kernel = window.kernel_height, window.kernel_width
+    stride = window.stride_height, window.stride_width
+    dilation = window.dilation_height, window.dilation_width
+    if stride != (2, 2) or dilation != (1, 1) or not {*kernel} <= {2, 3}:
+        return f"windows 2 or 3 high and wide, stride=2 and dilation=1, got kernel_size={kernel}, {stride} and {dilation}"
+    return None
+
+
+def _copied_in_boxes(x: Tensor) -> bool:
+    """A map of 16-bit floats whose boxes the tensor memory accelerator can copy: channels_last, and aligned to 16 bytes."""
+    aligned = x.data_ptr() % 16 == 0 and all(stride % 8 == 0 for stride in (x.stride(0), *x.stride()[2:]))
+    return multiplies_from_shared_memory(x) and is_channels_last(x) and aligned and x.size(1) % 8 == 0
+
+
+def _descriptor_tile(weight: Tensor) -> ConvTile:
+    if weight.size(0) > 64:
+        return BROAD
+    return SHARING if weight.size(2) == SHARING.shared_rows else NARROW

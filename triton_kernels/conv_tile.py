@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .tile import Window, is_channels_last
+from .tile import Window
 
 # Windows that may claim a pixel: 4 of 3 x 3 windows that stand 2 apart. Each is looked up for every tap.
 MOST_CLAIMANTS = 4
@@ -82,11 +82,9 @@ def unsupported_unpooling(window: Window) -> str | None:
     return f"windows of which at most {MOST_CLAIMANTS} hold a pixel, got {window.claimants}"
 
 
-def takes_descriptors(x: Tensor) -> bool:
-    """A map whose boxes the tensor memory accelerator of sm_90 can copy, in 16-bit floats, which its tensor cores then take."""
-    aligned = x.data_ptr() % 16 == 0 and all(stride % 8 == 0 for stride in (x.stride(0), *x.stride()[2:]))
-    dense = is_channels_last(x) and aligned and x.size(1) % 8 == 0 and x.numel() > 0
-    return dense and x.element_size() == 2 and (x.device.type != "cuda" or torch.cuda.get_device_capability(x.device) >= (9, 0))
+def multiplies_from_shared_memory(x: Tensor) -> bool:
+    """16-bit floats on sm_90 or newer, whose tensor cores read both operands out of a large shared memory."""
+    return x.element_size() == 2 and (x.device.type == "cpu" or torch.cuda.get_device_capability(x.device) >= (9, 0))
 
 
 def tap_major(weight: Tensor, depth: int) -> Tensor:
@@ -124,7 +122,7 @@ def zero_sums(tile: tl.constexpr):
     SHARED: tl.constexpr = tile.shared_rows
     sums = ()
     for _ in tl.static_range(SHARED):
-        sums = sums + (tl.zeros([tile.channels, tile.pixels], tl.float32),)
+        sums = (*sums, tl.zeros([tile.channels, tile.pixels], tl.float32))
     return sums
 
 

@@ -28,6 +28,7 @@ from .conv_tile import (
     ConvTile,
     joined_sums,
     multiplicand,
+    multiplies_from_shared_memory,
     refuse,
     tap_major,
     tap_weights,
@@ -41,8 +42,12 @@ from .window import unpooled
 
 NAME = "unpool_conv2d"
 
-SHARING = ConvTile(16, 8, 64, 32, 3, 4, 2)
+# Many output channels, on sm_90: as many products as possible for a pixel that is looked up.
+BROAD = ConvTile(16, 8, 128, 32, 3, 8, 2)
+SHARING = ConvTile(16, 8, 64, 32, 3, 8, 2)
+# Of float32, and for kernels of other heights or, before sm_90, windows that overlap, to stay within registers.
 PLAIN = ConvTile(8, 16, 64, 32, 1, 4, 2)
+PLAIN_FLOAT32 = ConvTile(8, 16, 64, 16, 1, 4, 2)
 
 
 @triton.jit
@@ -100,7 +105,7 @@ def unpool_conv2d_kernel(
         for below in tl.static_range(ROWS):
             tap = (r + below) * kernel_width + s
             weights = tap_weights(weight, tap, TAPS, o, channels, c[None, :], in_channels)
-            added = added + (tl.dot(weights, pixels, sums[below]),)
+            added = (*added, tl.dot(weights, pixels, sums[below]))
         sums = added
     total = joined_sums(sums, tile)
     channel = o[:, :, None]
@@ -141,7 +146,7 @@ def unpool_conv2d_triton(
         return output
     x = x.contiguous(memory_format=layout)
     offsets = offsets.contiguous(memory_format=layout)
-    tile = SHARING if kernel[0] == SHARING.shared_rows else PLAIN
+    tile = _tile(x, weight, window)
     grid = (tile.programs(x.size(0), (height, width), (tile.whole_rows, tile.width), weight.size(0)),)
     with torch.cuda.device_of(x):
         unpool_conv2d_kernel[grid](
@@ -150,3 +155,12 @@ def unpool_conv2d_triton(
             window, tile, num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
     return output
+
+
+def _tile(x: Tensor, weight: Tensor, window: Window) -> ConvTile:
+    shared_memory = multiplies_from_shared_memory(x)
+    if x.dtype == torch.float32:
+        return PLAIN_FLOAT32
+    if weight.size(2) != SHARING.shared_rows or not (shared_memory or window.disjoint):
+        return PLAIN
+    return BROAD if shared_memory and weight.size(0) > SHARING.channels else SHARING

@@ -26,7 +26,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .conv_tile import multiplicand, refuse, unsupported_products, unsupported_unpooling
+from .conv_tile import multiplicand, multiplies_from_shared_memory, refuse, unsupported_products, unsupported_unpooling
 from .tile import Window, element_address, is_channels_last, memory_format
 from .window import unpooled
 
@@ -51,7 +51,10 @@ class GradientTile:
     stages: int
 
 
-TILE = GradientTile(64, 64, 32, 4, 3)
+FROM_SHARED_MEMORY = GradientTile(64, 64, 64, 8, 2)
+FROM_REGISTERS = GradientTile(64, 64, 32, 4, 3)
+# Of float32, and for wide kernels before sm_90, to stay within registers.
+SMALL = GradientTile(64, 32, 32, 4, 2)
 
 
 @triton.jit
@@ -98,7 +101,7 @@ def unpool_conv2d_weight_backward_kernel(
     strip = (place // output_blocks).to(tl.int64 if wide else tl.int32)
     sums = ()
     for _ in tl.static_range(kernel_width):
-        sums = sums + (tl.zeros([tile.outputs, tile.inputs], tl.float32),)
+        sums = (*sums, tl.zeros([tile.outputs, tile.inputs], tl.float32))
     for step in range(steps):
         pixel = (strip * steps + step) * tile.pixels + tl.arange(0, tile.pixels)[:, None]
         w = pixel % map_width
@@ -118,7 +121,7 @@ def unpool_conv2d_weight_backward_kernel(
             real = (pixel < pixels) & (row >= 0) & (row < height) & (column >= 0) & (column < width) & (o < outputs)
             address = layout_address(image, row, column, o, height, width, outputs, channels_last)
             beside = multiplicand(tl.load(dense + address, mask=real, other=0.0))
-            added = added + (tl.dot(beside.T, looked_up, sums[s]),)
+            added = (*added, tl.dot(beside.T, looked_up, sums[s]))
         sums = added
     o = tl.reshape(o, [tile.outputs, 1])
     for s in tl.static_range(kernel_width):
@@ -143,23 +146,30 @@ def unpool_conv2d_weight_backward_triton(
     refuse(NAME, unsupported_unpooling(window) or unsupported_products(x) or _unsupported_kernel(conv_kernel_size))
     batch, inputs = x.shape[:2]
     outputs, taps = dense.size(1), (conv_kernel_size[0], conv_kernel_size[1])
+    tile = _tile(x, taps[1])
     pixels = batch * output_size[0] * output_size[1]
-    blocks = taps[0] * triton.cdiv(outputs, TILE.outputs) * triton.cdiv(inputs, TILE.inputs)
-    all_steps = triton.cdiv(pixels, TILE.pixels)
+    blocks = taps[0] * triton.cdiv(outputs, tile.outputs) * triton.cdiv(inputs, tile.inputs)
+    all_steps = triton.cdiv(pixels, tile.pixels)
     steps = triton.cdiv(all_steps, max(min(PROGRAMS // max(blocks, 1), all_steps), 1))
     strips = triton.cdiv(all_steps, max(steps, 1))
     partial = torch.empty((strips, outputs, *taps, inputs), dtype=torch.float32, device=x.device)
     if partial.numel() > 0:
         channels_last = is_channels_last(x)
         x, offsets, dense = (map_.contiguous(memory_format=memory_format(channels_last)) for map_ in (x, offsets, dense))
-        wide = strips * steps * TILE.pixels >= 2**31
+        wide = strips * steps * tile.pixels >= 2**31
         with torch.cuda.device_of(x):
             unpool_conv2d_weight_backward_kernel[(strips * blocks,)](
                 x, offsets, dense, partial, pixels, steps, inputs, *output_size, *x.shape[2:], *dense.shape[1:], *taps,
-                *conv_padding, channels_last, wide, window, TILE, num_warps=TILE.warps, num_stages=TILE.stages,
+                *conv_padding, channels_last, wide, window, tile, num_warps=tile.warps, num_stages=tile.stages,
             )  # fmt: skip
     return partial.sum(0).to(x.dtype).permute(0, 3, 1, 2).contiguous()
 
 
 def _unsupported_kernel(kernel_size: Sequence[int]) -> str | None:
     return None if kernel_size[1] <= WIDEST_KERNEL else f"kernels at most {WIDEST_KERNEL} wide, got {tuple(kernel_size)}"
+
+
+def _tile(x: Tensor, kernel_width: int) -> GradientTile:
+    if multiplies_from_shared_memory(x):
+        return FROM_SHARED_MEMORY
+    return FROM_REGISTERS if x.element_size() == 2 and kernel_width <= 3 else SMALL
