@@ -34,6 +34,7 @@ from wwae.reference.window import offset_dtype, pooled_sizes
 
 from .conv_tile import (
     ConvTile,
+    appended,
     joined_sums,
     multiplicand,
     multiplies_from_shared_memory,
@@ -174,7 +175,7 @@ def conv_relu_pool2d_descriptor_kernel(
         added = ()
         for below in tl.static_range(ROWS):
             tap = (r + below) * kernel_width + s
-            added = (*added, tl.dot(weight.load([channel, tap * in_channels + c]), pixels, sums[below]))
+            added = appended(added, tl.dot(weight.load([channel, tap * in_channels + c]), pixels, sums[below]))
         sums = added
     store_pooled(
         joined_sums(sums, tile), bias, values, offsets, image, row, column, channel, channels, height, width, out_height, out_width,

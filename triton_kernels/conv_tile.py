@@ -117,12 +117,17 @@ def next_along(value, axis: tl.constexpr):
 
 
 @triton.jit
+def appended(sums, one):
+    return sums + (one,)  # noqa: RUF005  (Triton knows no starred expressions)
+
+
+@triton.jit
 def zero_sums(tile: tl.constexpr):
     """The sums of each shared row of the kernel, [CHANNELS, PIXELS]."""
     SHARED: tl.constexpr = tile.shared_rows
     sums = ()
     for _ in tl.static_range(SHARED):
-        sums = (*sums, tl.zeros([tile.channels, tile.pixels], tl.float32))
+        sums = appended(sums, tl.zeros([tile.channels, tile.pixels], tl.float32))
     return sums
 
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from .conv_tile import (
     ConvTile,
+    appended,
     joined_sums,
     multiplicand,
     multiplies_from_shared_memory,
@@ -105,7 +106,7 @@ def unpool_conv2d_kernel(
         for below in tl.static_range(ROWS):
             tap = (r + below) * kernel_width + s
             weights = tap_weights(weight, tap, TAPS, o, channels, c[None, :], in_channels)
-            added = (*added, tl.dot(weights, pixels, sums[below]))
+            added = appended(added, tl.dot(weights, pixels, sums[below]))
         sums = added
     total = joined_sums(sums, tile)
     channel = o[:, :, None]

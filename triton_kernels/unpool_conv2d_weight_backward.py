@@ -26,7 +26,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .conv_tile import multiplicand, multiplies_from_shared_memory, refuse, unsupported_products, unsupported_unpooling
+from .conv_tile import appended, multiplicand, multiplies_from_shared_memory, refuse, unsupported_products, unsupported_unpooling
 from .tile import Window, element_address, is_channels_last, memory_format
 from .window import unpooled
 
@@ -101,7 +101,7 @@ def unpool_conv2d_weight_backward_kernel(
     strip = (place // output_blocks).to(tl.int64 if wide else tl.int32)
     sums = ()
     for _ in tl.static_range(kernel_width):
-        sums = (*sums, tl.zeros([tile.outputs, tile.inputs], tl.float32))
+        sums = appended(sums, tl.zeros([tile.outputs, tile.inputs], tl.float32))
     for step in range(steps):
         pixel = (strip * steps + step) * tile.pixels + tl.arange(0, tile.pixels)[:, None]
         w = pixel % map_width
@@ -121,7 +121,7 @@ def unpool_conv2d_weight_backward_kernel(
             real = (pixel < pixels) & (row >= 0) & (row < height) & (column >= 0) & (column < width) & (o < outputs)
             address = layout_address(image, row, column, o, height, width, outputs, channels_last)
             beside = multiplicand(tl.load(dense + address, mask=real, other=0.0))
-            added = (*added, tl.dot(beside.T, looked_up, sums[s]))
+            added = appended(added, tl.dot(beside.T, looked_up, sums[s]))
         sums = added
     o = tl.reshape(o, [tile.outputs, 1])
     for s in tl.static_range(kernel_width):
