@@ -36,6 +36,7 @@ from .conv_tile import (
     ConvTile,
     appended,
     joined_sums,
+    moves_in_vectors,
     multiplicand,
     multiplies_from_shared_memory,
     next_along,
@@ -301,9 +302,9 @@ def _unsupported(window: Window, conv_stride: Sequence[int], conv_dilation: Sequ
 
 
 def _copied_in_boxes(x: Tensor) -> bool:
-    """A map of 16-bit floats whose boxes the tensor memory accelerator can copy: channels_last, and aligned to 16 bytes."""
+    """A map whose boxes the tensor memory accelerator can copy: every pixel begins at a multiple of 16 bytes."""
     aligned = x.data_ptr() % 16 == 0 and all(stride % 8 == 0 for stride in (x.stride(0), *x.stride()[2:]))
-    return multiplies_from_shared_memory(x) and is_channels_last(x) and aligned and x.size(1) % 8 == 0
+    return multiplies_from_shared_memory(x) and moves_in_vectors(x) and aligned
 
 
 def _descriptor_tile(weight: Tensor) -> ConvTile:

@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .tile import Window
+from .tile import Window, is_channels_last
 
 # Windows that may claim a pixel: 4 of 3 x 3 windows that stand 2 apart. Each is looked up for every tap.
 MOST_CLAIMANTS = 4
@@ -85,6 +85,11 @@ def unsupported_unpooling(window: Window) -> str | None:
 def multiplies_from_shared_memory(x: Tensor) -> bool:
     """16-bit floats on sm_90 or newer, whose tensor cores read both operands out of a large shared memory."""
     return x.element_size() == 2 and (x.device.type == "cpu" or torch.cuda.get_device_capability(x.device) >= (9, 0))
+
+
+def moves_in_vectors(x: Tensor) -> bool:
+    """A channels_last map of 16-bit floats whose channels are whole 16-byte vectors."""
+    return x.element_size() == 2 and is_channels_last(x) and x.size(1) % 8 == 0
 
 
 def tap_major(weight: Tensor, depth: int) -> Tensor:

@@ -28,6 +28,7 @@ from .conv_tile import (
     ConvTile,
     appended,
     joined_sums,
+    moves_in_vectors,
     multiplicand,
     multiplies_from_shared_memory,
     refuse,
@@ -43,12 +44,13 @@ from .window import unpooled
 
 NAME = "unpool_conv2d"
 
-# Many output channels, on sm_90: as many products as possible for a pixel that is looked up.
+# For kernels 3 high: on sm_90 and for many output channels, as many products as possible for a pixel that is looked up.
 BROAD = ConvTile(16, 8, 128, 32, 3, 8, 2)
 SHARING = ConvTile(16, 8, 64, 32, 3, 8, 2)
-# Of float32, and for kernels of other heights or, before sm_90, windows that overlap, to stay within registers.
+# For kernels of other heights and, before sm_90, windows that overlap, to stay within registers.
 PLAIN = ConvTile(8, 16, 64, 32, 1, 4, 2)
-PLAIN_FLOAT32 = ConvTile(8, 16, 64, 16, 1, 4, 2)
+# For what no vectors hold: it takes an address for every number.
+SMALL = ConvTile(8, 8, 64, 16, 1, 4, 2)
 
 
 @triton.jit
@@ -159,9 +161,9 @@ def unpool_conv2d_triton(
 
 
 def _tile(x: Tensor, weight: Tensor, window: Window) -> ConvTile:
+    if not moves_in_vectors(x):
+        return SMALL
     shared_memory = multiplies_from_shared_memory(x)
-    if x.dtype == torch.float32:
-        return PLAIN_FLOAT32
     if weight.size(2) != SHARING.shared_rows or not (shared_memory or window.disjoint):
         return PLAIN
     return BROAD if shared_memory and weight.size(0) > SHARING.channels else SHARING

@@ -26,7 +26,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .conv_tile import appended, multiplicand, multiplies_from_shared_memory, refuse, unsupported_products, unsupported_unpooling
+from .conv_tile import (
+    appended,
+    moves_in_vectors,
+    multiplicand,
+    multiplies_from_shared_memory,
+    refuse,
+    unsupported_products,
+    unsupported_unpooling,
+)
 from .tile import Window, element_address, is_channels_last, memory_format
 from .window import unpooled
 
@@ -53,8 +61,8 @@ class GradientTile:
 
 FROM_SHARED_MEMORY = GradientTile(64, 64, 64, 8, 2)
 FROM_REGISTERS = GradientTile(64, 64, 32, 4, 3)
-# Of float32, and for wide kernels before sm_90, to stay within registers.
-SMALL = GradientTile(64, 32, 32, 4, 2)
+# For wide kernels before sm_90, and what no vectors hold (it takes an address for every number), to stay within registers.
+SMALL = GradientTile(32, 32, 32, 4, 1)
 
 
 @triton.jit
@@ -146,7 +154,7 @@ def unpool_conv2d_weight_backward_triton(
     refuse(NAME, unsupported_unpooling(window) or unsupported_products(x) or _unsupported_kernel(conv_kernel_size))
     batch, inputs = x.shape[:2]
     outputs, taps = dense.size(1), (conv_kernel_size[0], conv_kernel_size[1])
-    tile = _tile(x, taps[1])
+    tile = _tile(x, dense, taps[1])
     pixels = batch * output_size[0] * output_size[1]
     blocks = taps[0] * triton.cdiv(outputs, tile.outputs) * triton.cdiv(inputs, tile.inputs)
     all_steps = triton.cdiv(pixels, tile.pixels)
@@ -169,7 +177,9 @@ def _unsupported_kernel(kernel_size: Sequence[int]) -> str | None:
     return None if kernel_size[1] <= WIDEST_KERNEL else f"kernels at most {WIDEST_KERNEL} wide, got {tuple(kernel_size)}"
 
 
-def _tile(x: Tensor, kernel_width: int) -> GradientTile:
+def _tile(x: Tensor, dense: Tensor, kernel_width: int) -> GradientTile:
+    if not (moves_in_vectors(x) and moves_in_vectors(dense)):
+        return SMALL
     if multiplies_from_shared_memory(x):
         return FROM_SHARED_MEMORY
-    return FROM_REGISTERS if x.element_size() == 2 and kernel_width <= 3 else SMALL
+    return FROM_REGISTERS if kernel_width <= 3 else SMALL

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import triton
@@ -39,19 +40,19 @@ class Launch:
     options: dict[str, Any]
 
 
-def launches(host_function: Callable, *args) -> list[Launch]:
-    """The kernels a host function launches; its tensors may lie on the meta device."""
+def launches(host_function: Callable, *args, capability: int = 90) -> list[Launch]:
+    """The kernels a host function launches on a GPU of that capability; its tensors may lie on the meta device."""
     found: list[Launch] = []
 
     def record(kernel: JITFunction, *kernel_args, grid, warmup, **kwargs):
         found.append(Launch(kernel, dict(zip(kernel.arg_names, kernel_args, strict=True)), kwargs))
 
-    with torch.utils._python_dispatch._disable_current_modes():
-        original, JITFunction.run = JITFunction.run, record
-        try:
-            host_function(*args)
-        finally:
-            JITFunction.run = original
+    with (
+        torch.utils._python_dispatch._disable_current_modes(),
+        patch.object(JITFunction, "run", record),
+        patch("torch.cuda.get_device_capability", lambda _: divmod(capability, 10)),
+    ):
+        host_function(*args)
     return found
 
 
@@ -83,6 +84,7 @@ def compile_launch(launch: Launch, capability: int) -> CompiledKernel:
 @dataclass
 class Resources:
     registers: int
+    """Of a thread."""
     spilled_bytes: int
 
 

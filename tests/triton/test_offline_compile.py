@@ -11,6 +11,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from convolution_launches import convolution_launches
 from offline import Launch, compile_launch, launches, resources
 from triton.runtime.jit import JITFunction
 
@@ -111,11 +112,13 @@ def test_every_kernel_is_compiled_here():
         for overlap in ("last", "sum")
         for launch in every_launch(geometry, torch.bfloat16, channels_last, overlap)
     }
+    convolutions = (convolution_launches(90, (1, 8, 8, 8), 8, 3, TWO_BY_TWO[0], torch.bfloat16, layout) for layout in (False, True))
+    reached |= {launch.kernel.__name__ for launches in convolutions for launch in launches.values()}
     assert kernels_written() == reached
 
 
 def test_every_operation_is_launched_here():
-    functions = inspect.getsource(every_launch)
+    functions = inspect.getsource(every_launch) + inspect.getsource(convolution_launches)
     assert {name for name in triton_kernels.__all__ if f"{name}," not in functions} == set()
 
 
