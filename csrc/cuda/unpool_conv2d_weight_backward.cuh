@@ -24,6 +24,8 @@
 // pixel is asked for once for each row of taps and each 64 channels of the other map; those blocks follow one another.
 #pragma once
 
+#include <algorithm>
+
 #include "cuda/implicit_gemm.cuh"
 #include "cuda/unpooled_patch.cuh"
 
@@ -47,7 +49,7 @@ struct WeightGradient {
   int32_t tiles_w;
   int32_t tap_groups;  // of a row of taps
   int32_t input_blocks;
-  int64_t part;  // tiles of a part
+  int32_t part;  // tiles of a part
   int64_t parts;
 
   __host__ __device__ int64_t tiles() const { return conv.images * tiles_h * tiles_w; }
@@ -71,9 +73,8 @@ inline WeightGradient plan_weight_gradient(const Convolution& conv) {
   constexpr int64_t blocks = 512;
   constexpr int64_t least = 8;
   const int64_t wanted = ceil_divide<int64_t>(blocks, plan.blocks_of_part());
-  plan.part = ceil_divide(plan.tiles(), wanted);
-  if (plan.part < least) plan.part = least;
-  plan.parts = ceil_divide(plan.tiles(), plan.part);
+  plan.part = static_cast<int32_t>(std::max(ceil_divide(plan.tiles(), wanted), least));
+  plan.parts = ceil_divide<int64_t>(plan.tiles(), plan.part);
   return plan;
 }
 
@@ -176,7 +177,8 @@ __global__ void WWAE_LAUNCH_BOUNDS(kGemmThreads, 2)
   const Convolution& conv = plan.conv;
   const GradientBlock block = gradient_block(plan, blockIdx.x);
   const int64_t begin = block.part * plan.part;
-  const int64_t end = begin + plan.part < plan.tiles() ? begin + plan.part : plan.tiles();
+  const int64_t rest = plan.tiles() - begin;
+  const int count = static_cast<int>(rest < plan.part ? rest : plan.part);
   const GradientTiles<KIND> tiles = {map, dense, plan, block};
   constexpr int steps = kGradientPixels / 16;
   static_assert(GradientTiles<KIND>::kPieces <= steps);
@@ -186,15 +188,14 @@ __global__ void WWAE_LAUNCH_BOUNDS(kGemmThreads, 2)
   for (int piece = 0; piece < GradientTiles<KIND>::kPieces; ++piece)
     tiles.end(stages, piece, tiles.begin(first, piece));
   GradientSums sums = {};
-  for (int64_t number = begin; number < end; ++number) {
-    const int turn = static_cast<int>(number - begin) % 2;
-    const Word* const now = stages + turn * kGradientStage;
-    Word* const next = stages + (1 - turn) * kGradientStage;
+  for (int number = 0; number < count; ++number) {
+    const Word* const now = stages + number % 2 * kGradientStage;
+    Word* const next = stages + (number + 1) % 2 * kGradientStage;
     dev::cp_async_commit();
     dev::cp_async_wait<0>();
     dev::sync_threads();
-    const bool filling = number + 1 < end;
-    const Pixel tile = pixel_at(filling ? number + 1 : number, plan.tiles_h, plan.tiles_w);
+    const bool filling = number + 1 < count;
+    const Pixel tile = pixel_at(begin + number + filling, plan.tiles_h, plan.tiles_w);
     if (filling) tiles.copy_dense(next, tile);
 #pragma unroll 1
     for (int k = 0; k < steps; ++k) {
