@@ -25,7 +25,11 @@ BIAS = torch.tensor([-3.03, -12.07, -9.51], dtype=torch.float64)
 
 
 # A backward with a ReLU has no derivative of its own: where one is wanted, it is composed of operations that have one.
-DIFFERENTIABLE = {name for name in ops._library.OPERATIONS if not name.endswith("relu_pool2d_backward")}
+FUSED_BACKWARDS = ("relu_pool2d_backward", "unpool_conv2d_weight_backward")
+DIFFERENTIABLE = {name for name in ops._library.OPERATIONS if not name.endswith(FUSED_BACKWARDS)}
+
+# Autocast has these compute in its own dtype.
+CONVOLUTIONS = ("conv_relu_pool2d", "unpool_conv2d")
 
 
 class Operation(NamedTuple):
@@ -119,6 +123,40 @@ def _soft_operations(x: torch.Tensor) -> dict[str, Operation]:
     }
 
 
+def _weights(x: torch.Tensor) -> torch.Tensor:
+    """Of a 3 x 3 convolution of ``x``, (4, C, 3, 3)."""
+    channels = x.shape[-3]
+    return torch.arange(36 * channels, dtype=x.dtype, device=x.device).cos().view(4, channels, 3, 3)
+
+
+def _unpool_conv(x: torch.Tensor) -> torch.Tensor:
+    values, switches = ops.switch_pool2d(x, **OVERLAPPING)
+    return ops.unpool_conv2d(values * 2, switches, _weights(x), None, 1, "relu")
+
+
+def _convolutions(x: torch.Tensor) -> dict[str, Operation]:
+    wwae = torch.ops.wwae
+    values, switches = ops.switch_pool2d(x, **OVERLAPPING)
+    bias = lambda x: BIAS[[0, 1, 2, 0]].to(x)  # noqa: E731
+    conv_relu_pool = lambda x: ops.conv_relu_pool2d(x, _weights(x), bias(x), **OVERLAPPING, conv_padding=1)[0]  # noqa: E731
+    return {
+        "conv_relu_pool2d": Operation(
+            conv_relu_pool,
+            x,
+            wwae.conv_relu_pool2d.default,
+            lambda x: (x, _weights(x), bias(x), *GEOMETRY, False, (1, 1), (1, 1), (1, 1), 1),
+            conv_relu_pool,
+        ),
+        "unpool_conv2d": Operation(
+            lambda v: ops.unpool_conv2d(v, switches, _weights(v), bias(v), 1, "relu"),
+            values,
+            wwae.unpool_conv2d.default,
+            lambda v: (v, switches.offsets, _weights(v), bias(v), *GEOMETRY, (6, 7), (1, 1), True),
+            _unpool_conv,
+        ),
+    }
+
+
 def _operations() -> dict[str, Operation]:
     wwae = torch.ops.wwae
     x = distinct(2, 3, 6, 7)
@@ -186,7 +224,7 @@ def _operations() -> dict[str, Operation]:
             lambda x, overlap=overlap: (x, switches.offsets, *GEOMETRY, overlap),
             _gather if overlap == "mean" else None,
         )
-    return table | _soft_operations(x)
+    return table | _soft_operations(x) | _convolutions(x)
 
 
 OPERATIONS = _operations()

@@ -1,13 +1,16 @@
 """The kernels equal the reference for any geometry."""
 
 import pytest
-from checks import CHECKS
+from checks import CHECKS as POOLING_CHECKS
+from convolution_cases import CHECKS as CONVOLUTION_CHECKS
 from geometries import any_case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_cases import DTYPES
 
 from wwae.ops._library import OPERATIONS
+
+CHECKS = POOLING_CHECKS | CONVOLUTION_CHECKS
 
 
 def test_every_operation_is_here():

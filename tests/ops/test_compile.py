@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch._dynamo.testing
 from ops.grid import distinct
-from ops.operations import DIFFERENTIABLE, OPERATIONS, every_map_operation
+from ops.operations import CONVOLUTIONS, DIFFERENTIABLE, OPERATIONS, every_map_operation
 
 from wwae import ops
 
@@ -55,11 +55,12 @@ def test_exports_for_all_sizes(operation, tmp_path):
 
 
 @every_map_operation
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_autocast_leaves_every_dtype_alone(operation, dtype):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_autocast_leaves_every_dtype_alone_but_where_it_casts_convolutions(operation, dtype):
     x = distinct(2, 3, 8, 10).to(dtype)
+    cast = operation.overload in [getattr(torch.ops.wwae, name).default for name in CONVOLUTIONS] and dtype != torch.float64
     with torch.autocast("cpu", torch.bfloat16):
-        assert operation.of_map(x).dtype == dtype
+        assert operation.of_map(x).dtype == (torch.bfloat16 if cast else dtype)
 
 
 @pytest.mark.parametrize("function", [pool_and_unpool, drop_ins])

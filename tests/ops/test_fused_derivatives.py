@@ -24,11 +24,42 @@ def evaluate_batch_norm(x, weight, bias):
     return ops.batch_norm_relu_pool2d(x, *running, weight, bias, False, 0.1, 1e-2, **OVERLAPPING)[0]
 
 
+def conv_relu_pool(x, weight, bias):
+    return ops.conv_relu_pool2d(x, weight, bias, **OVERLAPPING, conv_padding=1)[0]
+
+
+def grouped_conv_relu_pool(x, weight, bias):
+    """Strided, dilated, in groups, and windows that don't overlap."""
+    return ops.conv_relu_pool2d(
+        x, weight, bias, (1, 2), ceil_mode=True, conv_stride=(1, 2), conv_padding=2, conv_dilation=2, groups=3
+    )[0]
+
+
+def unpool_conv(x, weight, bias):
+    values, switches = ops.switch_pool2d(x, **OVERLAPPING)
+    return ops.unpool_conv2d(values, switches, weight, bias, 1)
+
+
+def unpool_conv_relu(x, weight, bias):
+    """With more padding than the kernel reaches."""
+    values, switches = ops.switch_pool2d(x, 2, ceil_mode=True)
+    return ops.unpool_conv2d(values, switches, weight, bias, (3, 1), "relu")
+
+
+def convolution(outputs: int, channels: int):
+    generator = torch.Generator().manual_seed(5)
+    return tuple(torch.randn(shape, generator=generator).double() for shape in ((outputs, channels, 3, 3), (outputs,)))
+
+
 NORM = (distinct(2, 3, 6, 7), torch.tensor([0.7, -1.1, 2.3]).double(), torch.tensor([0.31, 0.17, -0.43]).double())
 FUNCTIONS = {
     "bias_relu_pool2d": (bias_relu_pool, (distinct(2, 3, 6, 7), BIAS)),
     "batch_norm_relu_pool2d, training": (train_batch_norm, NORM),
     "batch_norm_relu_pool2d, evaluation": (evaluate_batch_norm, NORM),
+    "conv_relu_pool2d": (conv_relu_pool, (distinct(2, 3, 6, 7), *convolution(2, 3))),
+    "conv_relu_pool2d, groups": (grouped_conv_relu_pool, (distinct(2, 3, 6, 7), *convolution(3, 1))),
+    "unpool_conv2d": (unpool_conv, (distinct(2, 3, 6, 7), *convolution(2, 3))),
+    "unpool_conv2d, ReLU": (unpool_conv_relu, (distinct(2, 3, 6, 7), *convolution(2, 3))),
 }
 every_function = pytest.mark.parametrize(("function", "inputs"), FUNCTIONS.values(), ids=FUNCTIONS.keys())
 
@@ -48,13 +79,13 @@ def test_gradcheck(function, inputs, layout):
 
 @every_function
 def test_gradgradcheck(function, inputs):
-    small = tuple(t[:, :, :5, :4] if t.dim() == 4 else t for t in inputs)
-    assert torch.autograd.gradgradcheck(function, leaves(small), check_fwd_over_rev=True)
+    small = leaves((inputs[0][:, :, :5, :4], *inputs[1:]))
+    assert torch.autograd.gradgradcheck(function, small, check_fwd_over_rev=True)
 
 
 @every_function
 def test_third_derivative(function, inputs):
-    small = leaves(tuple(t[:1, :, :3, :3] if t.dim() == 4 else t for t in inputs))
+    small = leaves((inputs[0][:1, :, :3, :3], *inputs[1:]))
 
     def gradient(*arguments):
         return torch.autograd.grad(function(*arguments).sin().sum(), arguments, create_graph=True)
@@ -153,8 +184,9 @@ def test_compiled_backward_is_the_fused_operation(function, inputs):
     torch.compiler.reset()
     leaf = leaves(inputs)
     torch.compile(function, fullgraph=True, backend=aot_autograd(fw_compiler=keep, bw_compiler=keep))(*leaf).sum().backward()
-    assert "2d_backward.default" in graphs[-1]
-    assert "switch_unpool2d" not in graphs[-1]
+    assert "_backward.default" in graphs[-1]
+    assert "convolution_backward" not in graphs[-1]
+    assert "switch_unpool2d" not in graphs[-1] or function in (unpool_conv, unpool_conv_relu)  # of the pooling before them
 
 
 OVERLOADS = {

@@ -88,6 +88,13 @@ def require_bool(operation: str, argument: str, value: bool) -> bool:
     return value
 
 
+def require_int(operation: str, argument: str, value: int) -> int:
+    """``value``, refused when it is no int."""
+    if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
+        raise TypeError(f"{operation}(): argument '{argument}' must be int: expected {argument} to be an int, got {value!r}")
+    return value
+
+
 def require_dtype(operation: str, argument: str, x: Tensor) -> None:
     """Refuse what is not a tensor of one of the four floating-point types."""
     if not isinstance(x, Tensor):

@@ -72,9 +72,9 @@ def _below_autograd(operation: torch._ops.OpOverload) -> Callable[..., Any]:
     return call
 
 
-def _derivative_wanted(tensors: tuple[Tensor, ...]) -> bool:
+def _derivative_wanted(tensors: tuple[Tensor | None, ...]) -> bool:
     return (
-        (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+        (torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors))
         or forward_ad._current_level >= 0
         or torch._C._are_functorch_transforms_active()
     )

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from wwae import _extension
+from wwae.ops._compositions import COMPOSITIONS, fused_conv_relu_pool2d_backward
 from wwae.ops._library import LIBRARY, OPERATIONS
 
 __all__ = ["BACKENDS", "backends", "show_backends", "use_backend"]
@@ -29,6 +30,8 @@ BACKENDS = ("reference", "cpu", "triton", "cuda")
 _PREFERENCE = {"cpu": ("cpu", "reference"), "cuda": ("cuda", "triton", "reference")}
 _PYTHON_PACKAGES = {"reference": "wwae.reference", "triton": "wwae.triton_kernels"}
 _KEYS = {"cpu": "CPU", "cuda": "CUDA"}
+# Operations that run on the kernels of others, in the Triton and CUDA backends.
+_KERNELS_OF = {"conv_relu_pool2d_backward": ("unpool_conv2d", "unpool_conv2d_weight_backward")}
 # Operations whose dispatch key the loaded libraries implement, before a fallback or a forced backend is put there.
 _compiled: dict[str, frozenset[str]] = {"cpu": frozenset(), "cuda": frozenset()}
 
@@ -43,10 +46,17 @@ def _unavailable(backend: str, operation: str, device: str) -> str | None:
         library = _extension.cpu_library() if backend == "cpu" else _extension.cuda_library()
         if library.reason is not None:
             return library.reason
-        return None if operation in _compiled[backend] else "not in the loaded library, which was built from another version"
+        if (backend == "cpu" and operation in COMPOSITIONS) or _compiled[backend].issuperset(
+            _KERNELS_OF.get(operation, (operation,))
+        ):
+            return None
+        return "not in the loaded library, which was built from another version"
     for package in ("triton", "wwae.triton_kernels"):
         if importlib.util.find_spec(package) is None:
             return f"the package {package} is not installed"
+    for kernel in _KERNELS_OF.get(operation, (operation,)):
+        if importlib.util.find_spec(f"wwae.triton_kernels.{kernel}") is None:
+            return f"the package wwae.triton_kernels has no {kernel}"
     if device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         return "needs a GPU; on the CPU Triton's interpreter runs it when TRITON_INTERPRET=1 is set"
     return None
@@ -62,6 +72,10 @@ def _unavailable_here(backend: str, operation: str) -> str | None:
 
 
 def _implementation(backend: str, operation: str) -> Callable[..., Any]:
+    if backend == "cpu":
+        return COMPOSITIONS[operation]
+    if backend != "reference" and operation in _KERNELS_OF:
+        return fused_conv_relu_pool2d_backward
     module = importlib.import_module(f"{_PYTHON_PACKAGES[backend]}.{operation}")
     return getattr(module, f"{operation}_{backend}")
 
@@ -88,7 +102,7 @@ def _install(library: torch.library.Library, backend: str) -> None:
             reason = _unavailable(backend, operation, device)
             if reason is not None:
                 library.impl(operation, _refusal(backend, operation, reason), key, allow_override=True)
-            elif backend in _PYTHON_PACKAGES:
+            elif backend in _PYTHON_PACKAGES or operation in COMPOSITIONS:
                 library.impl(operation, _implementation(backend, operation), key, allow_override=True)
 
 
@@ -201,7 +215,9 @@ def _start() -> None:
     for operation in OPERATIONS:
         for device, key in _KEYS.items():
             backend = _automatic(operation, device)
-            if backend in _PYTHON_PACKAGES:
+            if operation in COMPOSITIONS:
+                LIBRARY.impl(operation, COMPOSITIONS[operation], key)
+            elif backend in _PYTHON_PACKAGES:
                 LIBRARY.impl(operation, _lazily(backend, operation), key)
     forced = os.environ.get("WWAE_BACKEND", "auto")
     _require_known(forced)

@@ -107,19 +107,24 @@ def switch_unpool2d(x: Tensor, switches: Switches, output_size: int | Sequence[i
         [[[[0.0, 5.0], [0.0, 0.0]]]]
     """
     check.require_dtype(NAME, "x", x)
-    if not isinstance(switches, Switches):
-        raise TypeError(
-            f"{NAME}: expected switches to be the Switches of a pooling, got {type(switches).__name__}"
-            " (Switches.from_indices makes them from PyTorch's int64 indices)"
-        )
-    if tuple(x.shape) != tuple(switches.shape):
-        raise RuntimeError(f"{NAME}: switches were recorded for {tuple(switches.shape)} but x has shape {tuple(x.shape)}")
-    check.require_same_device(NAME, "switches", switches.offsets, x)
+    require_switches(NAME, x, switches)
     check.require_overlap(NAME, overlap)
     if output_size is not None:
         require_output_size(output_size, switches.input_size)
     geometry = switches.kernel_size, switches.stride, switches.padding, switches.dilation
     return as_given(x, SwitchUnpool2d.run(*batched(x, switches.offsets), *geometry, switches.input_size, overlap))[0]
+
+
+def require_switches(operation: str, x: Tensor, switches: Switches) -> None:
+    """Refuse what is no ``Switches``, and those of another shape or device than ``x``."""
+    if not isinstance(switches, Switches):
+        raise TypeError(
+            f"{operation}: expected switches to be the Switches of a pooling, got {type(switches).__name__}"
+            " (Switches.from_indices makes them from PyTorch's int64 indices)"
+        )
+    if tuple(x.shape) != tuple(switches.shape):
+        raise RuntimeError(f"{operation}: switches were recorded for {tuple(switches.shape)} but x has shape {tuple(x.shape)}")
+    check.require_same_device(operation, "switches", switches.offsets, x)
 
 
 def require_output_size(output_size: int | Sequence[int], input_size: Pair) -> None:
