@@ -1,5 +1,5 @@
-// What the host functions of the fused convolutions share: checks, and the way from tensors to a Convolution. Where a
-// kernel does not apply the message says so, before anything is touched.
+// What the host functions of the fused convolutions share: checks, and the way from tensors to a Convolution. A message
+// that begins with "<op>: the CUDA kernel takes" refuses what the operation allows and only this kernel does not.
 #pragma once
 
 #include <limits>
@@ -20,7 +20,7 @@ void dispatch_half(const char* op, const Tensor& x, const Body& body) {
     case ScalarType::Half:
       return body(TypeTag<__half>{});
     default:
-      fail(op, ": expected x of dtype bfloat16 or float16 for the CUDA kernel, got ", dtype_name(x.scalar_type()));
+      fail(op, ": the CUDA kernel takes x of dtype bfloat16 or float16, got ", dtype_name(x.scalar_type()));
   }
 }
 
@@ -50,12 +50,12 @@ inline Convolution plan_convolution(const char* op, int64_t images, int64_t chan
     check(size[i] + 2 * padding[i] >= kernel_size[i], op, ": expected a map of at least ", format(kernel_size),
           " with conv_padding ", format(padding), ", got ", format(size));
     constexpr int64_t most = std::numeric_limits<int32_t>::max() / 2;
-    check(size[i] + 2 * padding[i] <= most, op, ": expected axes of fewer than 2^30 positions on CUDA, got ",
+    check(size[i] + 2 * padding[i] <= most, op, ": the CUDA kernel takes axes of fewer than 2^30 positions, got ",
           format(size));
   }
   for (const int64_t number : {channels, outputs}) {
     constexpr int64_t most = std::numeric_limits<int32_t>::max() - kTileOutputs;
-    check(number <= most, op, ": expected at most ", most, " channels on CUDA, got ", number);
+    check(number <= most, op, ": the CUDA kernel takes at most ", most, " channels, got ", number);
   }
   const auto narrow = [](int64_t number) { return static_cast<int32_t>(number); };
   const Convolution conv = {images,
@@ -69,8 +69,8 @@ inline Convolution plan_convolution(const char* op, int64_t images, int64_t chan
                             narrow(padding[1])};
   const bool fits =
       kernel_size[0] <= kMostTaps && kernel_size[1] <= kMostTaps && gemm_shared_bytes(conv) <= kMostGemmShared;
-  check(fits, op, ": expected weight of about ", kMostTaps, " x ", kMostTaps,
-        " taps at most for the CUDA kernel, which keeps what they reach in shared memory, got ", format(kernel_size));
+  check(fits, op, ": the CUDA kernel takes weights of at most ", kMostTaps, " x ", kMostTaps, " taps, got ",
+        format(kernel_size));
   return conv;
 }
 
@@ -81,7 +81,7 @@ inline Geometry check_unpooled(const char* op, const Tensor& x, const Tensor& of
   check_same_device(op, "offsets", offsets, x);
   const Geometry geometry = unpool_geometry(op, x, kernel_size, stride, padding, dilation, output_size);
   check_dtype(op, "offsets", offsets, offset_dtype(geometry.taps()));
-  check(geometry.taps() <= 256, op, ": expected windows of at most 256 taps for the CUDA kernel, got kernel_size ",
+  check(geometry.taps() <= 256, op, ": the CUDA kernel takes windows of at most 256 taps, got kernel_size ",
         format(kernel_size));
   return geometry;
 }

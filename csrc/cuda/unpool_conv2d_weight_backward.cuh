@@ -141,7 +141,7 @@ struct GradientTiles {
 
   __device__ void copy_dense(Word* stage, const Pixel& tile) const {
     const Convolution& conv = plan.conv;
-#pragma unroll
+#pragma unroll 1
     for (int piece = 0; piece < kGradientPixels * kGradientVectors / kGemmThreads; ++piece) {
       const Own own(piece);
       const int32_t h = tile.h * kGradientSide + own.pixel / kGradientSide;

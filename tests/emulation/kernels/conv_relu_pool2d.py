@@ -1,26 +1,26 @@
 import torch
+from emulation.convolution import channels_last, convolution, convolved_size, empty, require, require_half, wide
 from emulation.emulated import geometry
 
-from wwae.reference.window import offset_dtype, pooled_sizes
-
-LAST = torch.channels_last
+from wwae.reference.window import memory_format, pooled_sizes
 
 
 def conv_relu_pool2d(
     kernels, x, weight, bias, kernel_size, stride, padding, dilation, ceil_mode, conv_stride, conv_padding, conv_dilation, groups
 ):  # fmt: skip
-    window = (kernel_size, stride, padding, dilation)
-    size = [length + 2 * pad - kernel + 1 for length, pad, kernel in zip(x.shape[2:], conv_padding, weight.shape[2:], strict=True)]
+    require_half("conv_relu_pool2d", x)
+    plain = groups == 1 and max(*conv_stride, *conv_dilation) == 1
+    require("conv_relu_pool2d", plain, "conv_stride 1, conv_dilation 1 and groups 1")
+    extents = [(kernel - 1) * step + 1 for kernel, step in zip(kernel_size, dilation, strict=True)]
+    require("conv_relu_pool2d", max(extents) <= 16, "windows that span at most 16 positions")
+    taps, window = weight.shape[2:], (kernel_size, stride, padding, dilation)
+    size = convolved_size(x.shape[2:], taps, conv_padding)
     windows = pooled_sizes(size, *window, ceil_mode)
-    values = torch.empty((x.shape[0], weight.shape[0], *windows), dtype=x.dtype, memory_format=LAST)
-    offsets = torch.empty(values.shape, dtype=offset_dtype(kernel_size), memory_format=LAST)
+    values = empty((x.shape[0], weight.shape[0], *windows), x.dtype)
+    offsets = empty(values.shape, torch.uint8)
     kernels.call(
-        "conv_relu_pool2d", x.dtype, x, weight.contiguous(memory_format=LAST), None if bias is None else bias.float(), values,
-        offsets, convolution(x, weight, x.shape[2:], conv_padding), geometry(size, windows, *window),
+        "conv_relu_pool2d", x.dtype, channels_last(x), channels_last(weight), wide(bias), values, offsets,
+        convolution(x, weight.shape[0], x.shape[2:], taps, conv_padding), geometry(size, windows, *window),
     )  # fmt: skip
-    return values, offsets
-
-
-def convolution(x, weight, size, padding):
-    """What `convolution_of` of convolution.h takes, for a map of `size` with the images and channels of `x`."""
-    return (x.shape[0], *size, x.shape[1], weight.shape[0], *weight.shape[2:], *padding)
+    layout = memory_format(x)
+    return values.contiguous(memory_format=layout), offsets.contiguous(memory_format=layout)
