@@ -167,8 +167,10 @@ def test_compiled_equals_eager_over_dynamic_shapes(function, inputs, backend):
             assert torch.equal(actual, expected)
             actual.square().sum().backward()
             expected.square().sum().backward()
+            # Inductor lays out for itself what a library's convolution sees, which then adds in another order.
+            rounding = 1e-12 if backend == "inductor" and function in (unpool_conv, unpool_conv_relu) else 0
             for a, b in zip(mine, other, strict=True):
-                assert torch.equal(a.grad, b.grad)
+                torch.testing.assert_close(a.grad, b.grad, rtol=rounding, atol=rounding)
 
 
 @every_function

@@ -17,6 +17,9 @@ from wwae.reference.window import Pair, memory_format, pooled_sizes, spatial_siz
 
 _aten, _wwae = torch.ops.aten, torch.ops.wwae
 
+# On a CPU: of the maps between convolution and pooling that are held at once. More leave the cache, and their memory is new.
+_CHUNK_BYTES = 8 * 2**20
+
 
 def _conv_relu_pool2d(
     x: Tensor,
@@ -32,13 +35,26 @@ def _conv_relu_pool2d(
     conv_dilation: Pair,
     groups: int,
 ) -> tuple[Tensor, Tensor]:
-    # Where the convolution adds a bias before it rounds, as on a CPU, it is left to do so; a GPU's adds it in one more pass.
-    inside = x.device.type == "cpu"
-    sums = torch.conv2d(x, weight, bias if inside else None, conv_stride, conv_padding, conv_dilation, groups)
-    outside = x.new_zeros(weight.shape[0]) if bias is None or inside else bias
-    results = _wwae.bias_relu_pool2d(sums, outside, kernel_size, stride, padding, dilation, ceil_mode)
+    convolution = (conv_stride, conv_padding, conv_dilation, groups)
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    zeros = x.new_zeros(weight.shape[0])
+    if x.device.type != "cpu":
+        sums = torch.conv2d(x, weight, None, *convolution)
+        results = _wwae.bias_relu_pool2d(sums, zeros if bias is None else bias, *window)
+    else:
+        # A CPU's convolution adds the bias before it rounds, a GPU's in one more pass.
+        parts = [
+            _wwae.bias_relu_pool2d(torch.conv2d(part, weight, bias, *convolution), zeros, *window) for part in _chunks(x, weight)
+        ]
+        results = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
     values, offsets = (result.contiguous(memory_format=memory_format(x)) for result in results)
     return values, offsets
+
+
+def _chunks(x: Tensor, weight: Tensor) -> Sequence[Tensor]:
+    """Images whose convolved maps, at the resolution of ``x``, take no more than ``_CHUNK_BYTES``."""
+    each = weight.shape[0] * x.shape[2] * x.shape[3] * x.element_size()
+    return x.split(max(1, _CHUNK_BYTES // each))
 
 
 def _conv_relu_pool2d_backward(

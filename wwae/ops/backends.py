@@ -1,6 +1,7 @@
 """Which implementation of an operation runs: what exists here, what is chosen, and why not the others.
 
-``"auto"`` takes for each device the fastest implementation that can run there. :func:`use_backend` and ``WWAE_BACKEND`` force
+``"auto"`` takes for each device the fastest implementation that can run there; on a GPU, of the operations with a convolution, the
+one that was fastest when the shape was first seen (``_fastest.py``). :func:`use_backend` and ``WWAE_BACKEND`` force
 one; a forced backend that cannot run raises. The choice is made where PyTorch dispatches ``wwae::<operation>``, so it holds for
 backward, for compiled code and for direct calls of ``torch.ops.wwae`` alike, in all threads of the process.
 """
@@ -19,6 +20,7 @@ import torch
 
 from wwae import _extension
 from wwae.ops._compositions import COMPOSITIONS, fused_conv_relu_pool2d_backward
+from wwae.ops._fastest import COMPOSITION, fastest, gpu_choices, gpu_comparable, gpu_may_measure, gpu_seconds
 from wwae.ops._library import LIBRARY, OPERATIONS
 
 __all__ = ["BACKENDS", "backends", "show_backends", "use_backend"]
@@ -34,6 +36,8 @@ _KEYS = {"cpu": "CPU", "cuda": "CUDA"}
 _KERNELS_OF = {"conv_relu_pool2d_backward": ("unpool_conv2d", "unpool_conv2d_weight_backward")}
 # Operations whose dispatch key the loaded libraries implement, before a fallback or a forced backend is put there.
 _compiled: dict[str, frozenset[str]] = {"cpu": frozenset(), "cuda": frozenset()}
+# The CUDA library's convolutions, behind which "auto" has put the choice by measurement.
+_convolution_kernels: dict[str, Callable[..., Any]] = {}
 
 
 def _unavailable(backend: str, operation: str, device: str) -> str | None:
@@ -76,6 +80,8 @@ def _implementation(backend: str, operation: str) -> Callable[..., Any]:
         return COMPOSITIONS[operation]
     if backend != "reference" and operation in _KERNELS_OF:
         return fused_conv_relu_pool2d_backward
+    if backend == "cuda":
+        return _convolution_kernels[operation]
     module = importlib.import_module(f"{_PYTHON_PACKAGES[backend]}.{operation}")
     return getattr(module, f"{operation}_{backend}")
 
@@ -85,6 +91,8 @@ def _devices() -> tuple[str, ...]:
 
 
 def _automatic(operation: str, device: str) -> str:
+    if operation in COMPOSITIONS and device == "cuda":
+        return "measured"
     return next(backend for backend in _PREFERENCE[device] if _unavailable(backend, operation, device) is None)
 
 
@@ -166,7 +174,7 @@ def backends() -> dict[str, dict[str, Any]]:
     Returns:
         ``{operation: {"reference": None | reason, "cpu": …, "triton": …, "cuda": …, "auto": {device: backend}}}``: None where the
         backend can run on some device of this machine, else the reason in words; ``"auto"`` names the backend chosen for each
-        device of this machine (the forced one, while one is forced).
+        device of this machine (the forced one, while one is forced), ``"measured"`` where each shape gets the fastest.
     """
     table: dict[str, dict[str, Any]] = {}
     for operation in sorted(OPERATIONS):
@@ -177,7 +185,7 @@ def backends() -> dict[str, dict[str, Any]]:
 
 
 def show_backends() -> None:
-    """Print :func:`backends` as a table, with the versions and libraries behind it."""
+    """Print :func:`backends` as a table, with the versions and libraries behind it, and on a GPU what was measured, and chosen."""
     table = backends()
     build = _extension.build_info()
     cpu, cuda = _extension.cpu_library(), _extension.cuda_library()
@@ -202,6 +210,11 @@ def show_backends() -> None:
         print("\nWhy not:")
         for reason, operations in reasons.items():
             print(f"  {reason}" + ("" if len(operations) == len(table) else f" ({', '.join(operations)})"))
+    for number in range(torch.cuda.device_count()):
+        choices = gpu_choices(torch.device("cuda", number))
+        print(f"\nMeasured on {choices.environment['gpu']} ({choices.path}):")
+        for call, choice in choices:
+            print(f"  {call}\n    {choice}")
 
 
 def _start() -> None:
@@ -212,17 +225,36 @@ def _start() -> None:
             _compiled[device] = frozenset(
                 name for name in OPERATIONS if torch._C._dispatch_has_kernel_for_dispatch_key(f"wwae::{name}", _KEYS[device])
             )
+    _convolution_kernels.update({name: _kept(name) for name in COMPOSITIONS if name in _compiled["cuda"]})
     for operation in OPERATIONS:
         for device, key in _KEYS.items():
             backend = _automatic(operation, device)
-            if operation in COMPOSITIONS:
-                LIBRARY.impl(operation, COMPOSITIONS[operation], key)
-            elif backend in _PYTHON_PACKAGES:
+            if backend == "measured":
+                LIBRARY.impl(operation, _measured(operation), key, allow_override=True)
+            elif backend in _PYTHON_PACKAGES or operation in COMPOSITIONS:
                 LIBRARY.impl(operation, _lazily(backend, operation), key)
     forced = os.environ.get("WWAE_BACKEND", "auto")
     _require_known(forced)
     if forced != "auto":
         _force(forced)
+
+
+def _measured(operation: str) -> Callable[..., Any]:
+    """The fastest of what can run a convolution on a GPU."""
+    implementations = {COMPOSITION: COMPOSITIONS[operation]}
+    for backend in ("cuda", "triton"):
+        if _unavailable(backend, operation, "cuda") is None:
+            implementations["fused" if operation in _KERNELS_OF else backend] = _lazily(backend, operation)
+    if len(implementations) == 1:
+        return implementations[COMPOSITION]
+    return fastest(operation, implementations, gpu_choices, gpu_seconds, gpu_may_measure, gpu_comparable)
+
+
+def _kept(operation: str) -> Callable[..., Any]:
+    """The CUDA library's kernel, to be called after another implementation was put in its place."""
+    kernel = torch.library.get_kernel(getattr(torch.ops.wwae, operation).default, "CUDA")
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+    return lambda *arguments: kernel.call_boxed(keys, *arguments)
 
 
 def _lazily(backend: str, operation: str) -> Callable[..., Any]:

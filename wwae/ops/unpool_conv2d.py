@@ -16,7 +16,7 @@ from torch import Tensor
 from wwae.ops import _arguments as check
 from wwae.ops import unpool_conv2d_weight_backward as weight_operation
 from wwae.ops._batch import as_given, batched
-from wwae.ops._convolution import autocast, mirrored, mirrored_padding, require_convolution
+from wwae.ops._convolution import autocast, require_convolution
 from wwae.ops._library import Differentiable, define
 from wwae.ops._relu import differentiated_again, per_channel
 from wwae.ops.switch_gather2d import SwitchGather2d
@@ -88,7 +88,7 @@ class UnpoolConv2d(Differentiable):
         wants_x, _, wants_weight, wants_bias = ctx.needs_input_grad[:4]
         grad_x = grad_weight = None
         if wants_x:
-            full = _transposed(grad, weight, ctx.conv_padding)
+            full = torch.conv_transpose2d(grad, weight, None, 1, ctx.conv_padding)
             grad_x = SwitchGather2d.run(in_layout_of(full, offsets), offsets, *ctx.geometry, "last")
         if wants_weight:
             grad_weight = _weight_gradient(ctx, grad)
@@ -124,14 +124,6 @@ def _composed(x: Tensor, offsets: Tensor, weight: Tensor, bias: Tensor | None, *
     full = SwitchUnpool2d.run(x, offsets, *geometry, output_size, "last")
     sums = torch.conv2d(full, weight, bias, 1, conv_padding)
     return sums.relu() if relu else sums
-
-
-def _transposed(grad: Tensor, weight: Tensor, padding: Pair) -> Tensor:
-    """The gradient of a convolution's input, by a convolution."""
-    ph, pw = mirrored_padding(weight, padding)
-    if ph < 0 or pw < 0:
-        grad = torch.nn.functional.pad(grad, (min(pw, 0),) * 2 + (min(ph, 0),) * 2)
-    return torch.conv2d(grad, mirrored(weight), None, 1, (max(ph, 0), max(pw, 0)))
 
 
 def _weight_gradient(ctx: Any, grad: Tensor) -> Tensor:
