@@ -119,24 +119,29 @@ inline void check_window(const char* op, const Pair& kernel_size, const Pair& st
         ": expected kernel_size with at most 2^31 - 1 taps, got ", listed(kernel_size));
 }
 
-// Geometry of a pooling over x: (N, C, H, W). Raises when an output axis would be empty, as PyTorch does, or when
-// padding exceeds half a window.
-inline Geometry pool_geometry(const char* op, const Tensor& x, const Pair& kernel_size, const Pair& stride,
+// Geometry of a pooling over a map of `shape` (N, C, H, W), which messages call `map`. Raises when an output axis would
+// be empty, as PyTorch does, or when padding exceeds half a window.
+inline Geometry pool_geometry(const char* op, const char* map, Ints shape, const Pair& kernel_size, const Pair& stride,
                               const Pair& padding, const Pair& dilation, bool ceil_mode) {
   check_window(op, kernel_size, stride, padding, dilation);
   Axis axes[2];
   for (int i = 0; i < 2; ++i) {
-    const int64_t input = x.size(2 + i);
-    check(input > 0, op, ": expected x with non-empty spatial axes, got shape ", listed(x.sizes()));
+    const int64_t input = shape[2 + i];
+    check(input > 0, op, ": expected ", map, " with non-empty spatial axes, got shape ", listed(shape));
     const int64_t extent = (kernel_size[i] - 1) * dilation[i] + 1;
     check(2 * padding[i] <= extent, op, ": expected padding of at most half the window extent, got padding ",
           listed(padding), " for kernel_size ", listed(kernel_size), " and dilation ", listed(dilation));
     const int64_t output = window_count(input, kernel_size[i], stride[i], padding[i], dilation[i], ceil_mode);
-    check(output > 0, op, ": expected x large enough for one window of kernel_size ", listed(kernel_size),
-          ", got shape ", listed(x.sizes()));
+    check(output > 0, op, ": expected ", map, " large enough for one window of kernel_size ", listed(kernel_size),
+          ", got shape ", listed(shape));
     axes[i] = {input, output, kernel_size[i], stride[i], padding[i], dilation[i]};
   }
   return {axes[0], axes[1]};
+}
+
+inline Geometry pool_geometry(const char* op, const Tensor& x, const Pair& kernel_size, const Pair& stride,
+                              const Pair& padding, const Pair& dilation, bool ceil_mode) {
+  return pool_geometry(op, "x", x.sizes(), kernel_size, stride, padding, dilation, ceil_mode);
 }
 
 // Geometry of unpooling `windows` (its last two axes count the windows) to a map of `output_size`.

@@ -29,6 +29,9 @@ __device__ inline void atomic_max(int64_t* address, int64_t value) {
 #define WWAE_SHARED(type, name, ...) __shared__ type name __VA_ARGS__
 #define WWAE_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 
+// Of a kernel: how many threads a block has, and how many blocks share a multiprocessor, for which registers are left.
+#define WWAE_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+
 // Every thread of the block comes to the same call, and none has left the kernel.
 __device__ inline void sync_threads() { __syncthreads(); }
 

@@ -64,18 +64,25 @@ def missing() -> str | None:
     return "cuda_bf16.h was not found: no CUDA toolkit, no CUDA PyTorch" if cuda_headers() is None else None
 
 
+def _includes() -> list[str]:
+    # -idirafter: for what the packages leave out.
+    return [f"-I{ROOT / 'csrc'}", f"-I{HERE}", "-isystem", str(cuda_headers()), "-idirafter", str(HERE / "toolkit")]
+
+
 def build(name: str = "plain") -> Path:
     """The library of one of BUILDS, up to date. Raises RuntimeError with the compiler's words if it does not compile."""
+    return _ninja(name, "libemulation.so") / "libemulation.so"
+
+
+def _ninja(name: str, *targets: str) -> Path:
+    """Bring targets of a build up to date; the folder they lie in."""
     folder = ROOT / "build" / "emulation" / name
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # -idirafter: for what the packages leave out.
-        headers = ["-isystem", str(cuda_headers()), "-idirafter", str(HERE / "toolkit")]
-        flags = [*FLAGS, f"-I{ROOT / 'csrc'}", f"-I{HERE}", *headers]
         with (folder / "build.ninja").open("w") as file:
             writer = ninja_syntax.Writer(file, width=10_000)
-            writer.variable("flags", " ".join(flags))
+            writer.variable("flags", " ".join([*FLAGS, *_includes()]))
             writer.variable("kernel_flags", " ".join(BUILDS[name]))
             # counting.cpp stands in for ThreadSanitizer's runtime.
             writer.variable("link_flags", "" if name == "counted" else "$kernel_flags")
@@ -88,7 +95,26 @@ def build(name: str = "plain") -> Path:
                 more = "$own_flags" if source.stem in OWN_SOURCES else "$kernel_flags"
                 writer.build(compiled, "compile", str(source), variables={"more": more})
             writer.build("libemulation.so", "link", objects)
-        run = subprocess.run([Path(ninja.BIN_DIR, "ninja"), "-C", str(folder)], capture_output=True, text=True)
+        run = subprocess.run([Path(ninja.BIN_DIR, "ninja"), "-C", str(folder), *targets], capture_output=True, text=True)
         if run.returncode:
             raise RuntimeError(run.stdout)
-    return folder / "libemulation.so"
+    return folder
+
+
+def build_mutant(name: str, folder: Path, stem: str, header: str, old: str, new: str) -> Path:
+    """A library like that of `build`, in `folder`, with one kernel, kernels/<stem>.cpp, and a fault in it: the only `old` in
+    `header`, of csrc/cuda, is `new`. Raises ValueError where the header has no such text, or several."""
+    text = (ROOT / "csrc" / "cuda" / header).read_text()
+    if text.count(old) != 1:
+        raise ValueError(f"{header}: expected {old!r} once, found it {text.count(old)} times")
+    (folder / "cuda").mkdir()
+    (folder / "cuda" / header).write_text(text.replace(old, new))
+    own = [f"{source}.o" for source in OWN_SOURCES]
+    objects = _ninja(name, *own)
+    library = folder / "libemulation.so"
+    command = [str(compiler()), "-shared", *FLAGS, *BUILDS[name], f"-I{folder}", *_includes(),
+               str(HERE / "kernels" / f"{stem}.cpp"), *(str(objects / part) for part in own), "-o", str(library)]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(run.stderr)
+    return library

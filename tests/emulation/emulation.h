@@ -38,6 +38,7 @@ void note_failed_assertion();
       ::wwae::emulation::shared(&name##_key, sizeof(type __VA_ARGS__), alignof(type)))
 #define WWAE_DYNAMIC_SHARED(name) \
   unsigned char* const name = static_cast<unsigned char*>(::wwae::emulation::dynamic_shared())
+#define WWAE_LAUNCH_BOUNDS(threads, blocks)
 #define WWAE_DEVICE_ASSERT(condition) ((condition) ? static_cast<void>(0) : ::wwae::emulation::note_failed_assertion())
 
 namespace wwae::dev {

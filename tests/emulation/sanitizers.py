@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 from emulation.build import build, compiler, missing
@@ -44,9 +45,10 @@ def unavailable(name: str) -> str | None:
     return f"a process beside {name} runtimes fails here: {trial.stderr.strip()[:200]}" if trial.returncode else None
 
 
-def run(name: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python command line beside a sanitizer; WWAE_EMULATION_LIBRARY names the build. Skips where it cannot run."""
+def run(name: str, *command: str, library: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a Python command line beside a sanitizer; WWAE_EMULATION_LIBRARY names the build, or another `library` built in the
+    same way. Skips where it cannot run."""
     if (reason := unavailable(name)) is not None:
         pytest.skip(reason)
-    environment = _environment(name) | {"WWAE_EMULATION_LIBRARY": str(build(name))}
+    environment = _environment(name) | {"WWAE_EMULATION_LIBRARY": str(library or build(name))}
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)

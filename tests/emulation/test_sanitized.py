@@ -20,7 +20,7 @@ KEPT = "not float32 and not float64 and not torch.float16"
 # ThreadSanitizer takes microseconds for every thread: some geometries, which reach every kernel.
 SMALL = f"({KEPT}) and (half or 3x3 or rectangle or tap or block_sum or column_sum or test_product or test_primitives)"
 # These see to their builds themselves, or run no kernel, or too many of them.
-OTHERS = {"sanitized", "faults", "traffic", "resources", "nvcc", "headers", "emulated_geometries"}
+OTHERS = {"sanitized", "faults", "convolution_faults", "traffic", "resources", "nvcc", "headers", "emulated_geometries"}
 TESTS = [str(path) for path in sorted(HERE.glob("test_*.py")) if path.stem.removeprefix("test_") not in OTHERS]
 
 

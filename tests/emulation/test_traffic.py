@@ -17,12 +17,14 @@ from emulation.emulated import EmulatedKernels, Traffic
 from kernel_cases import in_layout, make_map
 
 from wwae.ops._library import OPERATIONS
+from wwae.ops.backends import _KERNELS_OF
 from wwae.reference.max_pool2d import max_pool2d_reference
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
 
 layouts = pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
-operations = pytest.mark.parametrize("stem", OPERATIONS)
+# Those with kernels of their own.
+STEMS = [stem for stem in OPERATIONS if stem not in _KERNELS_OF]
 
 Call = Callable[..., object]
 TWO_BY_TWO = ((2, 2), (2, 2), (0, 0), (1, 1))
@@ -32,6 +34,11 @@ THREE_BY_THREE = ((3, 3), (2, 2), (0, 0), (1, 1))
 def positions(values: torch.Tensor) -> torch.Tensor:
     """Of the soft operations, all between two taps."""
     return torch.full((*values.shape, 2), 0.25)
+
+
+def weights() -> torch.Tensor:
+    """Of a 3 x 3 convolution."""
+    return torch.ones(CHANNELS, CHANNELS, 3, 3, dtype=torch.bfloat16)
 
 
 # stem: (kernels, window, x, pooled values, offsets, indices) -> a call of the operation
@@ -58,11 +65,18 @@ CALLS: dict[str, Call] = {
     "batch_norm_relu_pool2d_backward": lambda k, window, x, v, o, _: k.batch_norm_relu_pool2d_backward(
         v.abs() + 1, v.abs() + 1, o, x, *(torch.ones(CHANNELS) for _ in range(3)), True, 1e-5, *window
     ),
+    "conv_relu_pool2d": lambda k, window, x, *_: k.conv_relu_pool2d(x, weights(), None, *window, False, (1, 1), (1, 1), (1, 1), 1),
+    "unpool_conv2d": lambda k, window, x, v, o, _: k.unpool_conv2d(v, o, weights(), None, *window, x.shape[2:], (1, 1), False),
+    "unpool_conv2d_weight_backward": lambda k, window, x, v, o, _: k.unpool_conv2d_weight_backward(
+        v, o, x, *window, x.shape[2:], (3, 3), (1, 1)
+    ),
 }
 # Which sectors these touch depends on the indices: nearly all where each window has one of four pixels.
 SCATTERED = {"max_unpool2d", "max_gather2d", "batch_norm_relu_pool2d_backward"}
-# A strip's first element is read by every thread that adds to the strip.
-TWICE = {"batch_norm_relu_pool2d"}
+# How many times the bytes are asked for, of which all but the first come from a cache. A strip's first element is read by every
+# thread that adds to the strip; tiles of a convolution share their edges, the pixels of an unpooled tile their windows, and the
+# rows of taps of a weight gradient all of it.
+ASKED = {"batch_norm_relu_pool2d": 1.1, "conv_relu_pool2d": 1.3, "unpool_conv2d": 2.2, "unpool_conv2d_weight_backward": 6.5}
 CHANNELS = 32
 
 
@@ -90,27 +104,28 @@ def run(counted: Path, stem: str, window: tuple, shape: tuple[int, ...], channel
 
 
 def of_maps(kernels: EmulatedKernels) -> list[Traffic]:
-    """Without what is one number a channel, which stays in the cache."""
-    return [tensor for tensor in kernels.traffic if tensor.size > CHANNELS * torch.float64.itemsize]
+    """Without what is one number a channel, and the weights of a convolution, which stay in the cache."""
+    weights_size = weights().nbytes
+    return [tensor for tensor in kernels.traffic if tensor.size > CHANNELS * torch.float64.itemsize and tensor.size != weights_size]
 
 
 def test_every_operation_is_here():
-    assert set(CALLS) == set(OPERATIONS)
+    assert set(CALLS) == set(STEMS)
 
 
-@operations
+@pytest.mark.parametrize("stem", STEMS)
 @layouts
 def test_two_by_two_moves_what_the_header_says(counted: Path, stem: str, channels_last: bool):
     kernels, elements = run(counted, stem, TWO_BY_TWO, (2, CHANNELS, 16, 64), channels_last)
     moved = sum(tensor.moved for tensor in of_maps(kernels)) / elements
     assert moved <= promised(stem)
     assert moved >= promised(stem) * (0.9 if stem in SCATTERED else 1)
-    # And no byte is asked for twice.
+    # And no byte is asked for twice but where it has to.
     requested = sum(tensor.requested for tensor in of_maps(kernels)) / elements
-    assert requested <= promised(stem) * (1.1 if stem in TWICE else 1)
+    assert requested <= promised(stem) * ASKED.get(stem, 1)
 
 
-@operations
+@pytest.mark.parametrize("stem", [stem for stem in STEMS if "conv" not in stem])
 @layouts
 def test_overlapping_windows_ask_once_for_each_pair_of_window_and_pixel(counted: Path, stem: str, channels_last: bool):
     """3 x 3 / 2: a pixel lies in at most four windows, and a window's nine pixels may each ask for its value."""
