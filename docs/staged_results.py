@@ -38,7 +38,7 @@ def staged_section(name: str, results: Sequence[dict[str, Any]]) -> str:
         by_network.setdefault(network_name(StagedConfiguration.from_values(result["configuration"])), []).append(result)
     rows = [row_of(network, by_network[network]) for network in TABLE_1 if network in by_network]
     lines = [f"| {' | '.join(row)} |" for row in (HEADER, tuple("---" for _ in HEADER), *rows)]
-    commands = [command_of(result) for result in results]
+    commands = [command_of(by_network[network]) for network in TABLE_1 if network in by_network]
     return "\n".join([f"## {name}", "", *lines, "", *commands, ""])
 
 
@@ -59,10 +59,11 @@ def mean(values: Sequence[float], sign: str = "") -> str:
     return f"{statistics.fmean(values):{sign}.2f}{deviation}"
 
 
-def command_of(result: dict[str, Any]) -> str:
-    """How a run was started, and how long its stages took, those included that it took over."""
-    summary = result["summary"]
-    return (
-        f"- `{summary['command']}`: {summary['seconds'] / 60:.1f} minutes of training on {summary['device']}, "
-        f"PyTorch {summary['versions']['torch']}"
-    )
+def command_of(results: Sequence[dict[str, Any]]) -> str:
+    """How the first of a network's runs was started, and how long the stages of all took, those included that they took over."""
+    summary = results[0]["summary"]
+    others = ", ".join(str(result["summary"]["seed"]) for result in results[1:])
+    minutes = sorted(result["summary"]["seconds"] / 60 for result in results)
+    duration = f"{minutes[0]:.1f} to {minutes[-1]:.1f} minutes of training on {summary['device']}"
+    seeds = f" (and with seeds {others})" if others else ""
+    return f"- `{summary['command']}`{seeds}: {duration}, PyTorch {summary['versions']['torch']}"

@@ -106,7 +106,8 @@ def test_finished_runs_in_stages_become_means_beside_the_paper(script, tmp_path,
     text = results.generated_text()
     row = "| SWWAE-all | 0, 1 | 7.00 ± 0.00 | 6.50 ± 0.71 | 5.75 ± 1.06 | -0.75 ± 0.35 | -1.66 | 3.00 ± 0.00 |"
     assert "## mnist-vgg\n" in text and row in text
-    assert "- `wwae train mnist-vgg-swwae-all --start-from runs/run-0`: 1.5 minutes of training on cpu, PyTorch 2.15" in text
+    words = "(and with seeds 1): 1.5 to 1.5 minutes of training on cpu, PyTorch 2.15"
+    assert f"- `wwae train mnist-vgg-swwae-all --start-from runs/run-0` {words}" in text
 
 
 def test_measurements_become_tables_and_a_figure(script, tmp_path, monkeypatch):
