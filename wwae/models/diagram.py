@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from wwae.models.alexnet import AlexNetInversion
 from wwae.models.augment import AugmentedClassifier
 from wwae.models.macro_layers import MacroLayer
@@ -38,7 +40,7 @@ def draw_diagram(model: AugmentedClassifier, path: Path | str, title: str = "") 
     except ImportError as error:
         raise ImportError("draw_diagram needs matplotlib: pip install matplotlib") from error
     names = ["image", *(layer.name for layer in model.macro_layers)]
-    inner = list(model.inner_products) if isinstance(model, AlexNetInversion) else []
+    inner = model.mirrored_inner_products if isinstance(model, AlexNetInversion) else {}
     count = len(names) + len(inner)
     figure = Figure(figsize=(9.2, 0.62 * count * _STEP + 1.7), layout="constrained")
     axis = figure.subplots()
@@ -104,11 +106,10 @@ def _reconstruction(axis: Any, level: int, below: str, has_loss: bool) -> None:
         axis.text(_RIGHT + _WIDTH + 0.2, where, text, ha="left", va="center", fontsize=7, color=_LOSS)
 
 
-def _tops(axis: Any, model: AugmentedClassifier, top: int, inner: list[str]) -> None:
+def _tops(axis: Any, model: AugmentedClassifier, top: int, inner: dict[str, tuple[str, nn.Linear]]) -> None:
     """Where the decoders start: at the last map, layer-wise at every one, after inner products at theirs."""
     layerwise = range(1, top + 1) if model.variant == "layerwise" else ()
-    for number, name in enumerate(inner, start=top + 1):
-        _, module = model.mirrored_inner_products[name]  # type: ignore[operator, index]
+    for number, (name, (_, module)) in enumerate(inner.items(), start=top + 1):
         _box(axis, _LEFT, number, f"{name}: inner product\n{module.in_features} → {module.out_features}", _ENCODER)
         _box(axis, _RIGHT, number, f"decoder of {name}\n{module.out_features} → {module.in_features}", _DECODER)
         _arrow(axis, (_LEFT + _WIDTH / 2, (number - 1) * _STEP + _HEIGHT), (_LEFT + _WIDTH / 2, number * _STEP))
