@@ -302,7 +302,8 @@ def _unsupported(window: Window, conv_stride: Sequence[int], conv_dilation: Sequ
 
 def _copied_in_boxes(x: Tensor) -> bool:
     """A map whose boxes the tensor memory accelerator can copy: every pixel begins at a multiple of 16 bytes."""
-    aligned = x.data_ptr() % 16 == 0 and all(stride % 8 == 0 for stride in (x.stride(0), *x.stride()[2:]))
+    strides = x.stride(0), x.stride(2), x.stride(3)
+    aligned = x.data_ptr() % 16 == 0 and all(stride > 0 and stride % 8 == 0 for stride in strides)
     return multiplies_from_shared_memory(x) and is_channels_last(x) and aligned
 
 

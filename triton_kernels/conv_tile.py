@@ -40,7 +40,7 @@ class ConvTile:
     depth: int
     """Input channels of one product."""
     shared_rows: int
-    """Rows of the kernel that are multiplied with the same pixels: 1, or all of an odd number of them."""
+    """Rows of the kernel that are multiplied with the same pixels: 1, or all of them."""
     warps: int
     stages: int
     """Steps whose operands are in flight at once."""
