@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from wwae.models import SWWAE
-from wwae.models.swwae import _ConvolutionBlock, _DeconvolutionBlock
+from wwae.models.swwae_blocks import ConvolutionBlock, DeconvolutionBlock
 
 MNIST = "(8)5c-2p-(8)3c-2p-(8)3c-2p-10fc"
 
@@ -107,8 +107,8 @@ def test_shapes(architecture, size, middle, unpool, tied):
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5])
 def test_a_tied_deconvolution_is_the_transpose_of_its_convolution(kernel_size):
     torch.manual_seed(0)
-    forward = _ConvolutionBlock(3, 5, kernel_size, batch_norm=False).double()
-    backward = _DeconvolutionBlock(5, 3, kernel_size, batch_norm=False, relu=False, tied=True).double()
+    forward = ConvolutionBlock(3, 5, kernel_size, batch_norm=False).double()
+    backward = DeconvolutionBlock(5, 3, kernel_size, batch_norm=False, relu=False, tied=True).double()
     nn.init.zeros_(forward.convolution.bias)
     nn.init.zeros_(backward.deconvolution.bias)
     x = torch.randn(2, 3, 7, 6, dtype=torch.float64, requires_grad=True)

@@ -52,6 +52,7 @@ def passes(monkeypatch) -> list[str]:
     seen: list[str] = []
     for module, name in (
         (wwae.nn.fused_sequential, "bias_relu_pool2d"),
+        (wwae.nn.fused_sequential, "conv_relu_pool2d"),
         (wwae.nn.batch_norm_relu_pool2d, "batch_norm_relu_pool2d"),
     ):
         operation = getattr(module, name)
@@ -66,10 +67,32 @@ def test_convolution_relu_pool(x, passes, training):
     after, report = wwae.replace_pooling(before)
     assert type(after) is FusedSequential
     assert [type(layer) for layer in after] == [nn.Conv2d, nn.ReLU, MaxPool2d, nn.Conv2d]
-    assert entry(report, "2").fusion.endswith("fused: runs in one pass with the bias of 0 and 1")
+    assert entry(report, "2").fusion.endswith("fused: runs in one pass with 0 and 1")
     assert_like(after, before, x)
-    assert passes == ["bias_relu_pool2d"]
+    assert passes == ["conv_relu_pool2d"]
     assert repr(after) == repr(before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "operation"),
+    [
+        ({"bias": False}, "conv_relu_pool2d"),
+        ({"padding": "valid"}, "conv_relu_pool2d"),
+        ({"padding": "same", "dilation": (2, 1)}, "conv_relu_pool2d"),
+        ({"stride": (1, 2), "padding": (0, 2), "dilation": 2, "groups": 3, "out_channels": 6}, "conv_relu_pool2d"),
+        ({"padding": "same", "kernel_size": (3, 2)}, "bias_relu_pool2d"),  # one more zero at the right
+        ({"padding": 1, "padding_mode": "reflect"}, "bias_relu_pool2d"),
+    ],
+    ids=str,
+)
+def test_every_kind_of_convolution(x, passes, settings, operation):
+    torch.manual_seed(0)
+    before = nn.Sequential(
+        nn.Conv2d(**({"in_channels": 3, "out_channels": 4, "kernel_size": 3} | settings)), nn.ReLU(), nn.MaxPool2d(2)
+    )
+    after, _ = wwae.replace_pooling(before)
+    assert_like(after, before, x)
+    assert passes == [operation]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -171,7 +194,9 @@ def test_what_keeps_a_pool_from_being_fused():
 
     reasons = {
         "int64 indices": nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2, return_indices=True)),
-        "torch.nn.Conv2d and torch.nn.ReLU before it": nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2)),
+        "torch.nn.Conv2d and torch.nn.ReLU before it": nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect", bias=False), nn.ReLU(), nn.MaxPool2d(2)
+        ),
         "torch.nn.Conv2d and torch.nn.SiLU before it": nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.MaxPool2d(2)),
         "Own and torch.nn.ReLU before it": nn.Sequential(Own(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2)),
         "nothing before it": nn.Sequential(nn.MaxPool2d(2), nn.Identity()),
@@ -220,7 +245,7 @@ def test_copies_pickles_and_a_second_swap(x, passes):
     twice, _ = wwae.replace_pooling(once)
     for model in (copy.deepcopy(once), torch.load(buffer, weights_only=False), twice):
         assert torch.equal(model(x), once(x))
-    assert passes == ["bias_relu_pool2d"] * 6
+    assert passes == ["conv_relu_pool2d"] * 6
 
 
 @pytest.mark.parametrize("chain", [convolution_chain, norm_chain])

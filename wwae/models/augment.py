@@ -48,15 +48,23 @@ class AugmentedClassifier(nn.Module):
         variant (str), switches (str): as given to :func:`augment`.
     """
 
-    def __init__(self, classifier: nn.Module, macro_layers: tuple[MacroLayer, ...], variant: Variant, switches: SwitchKind) -> None:
+    def __init__(
+        self,
+        classifier: nn.Module,
+        macro_layers: tuple[MacroLayer, ...],
+        variant: Variant,
+        switches: SwitchKind,
+        fuse: bool = True,
+    ) -> None:
         super().__init__()
         _check("variant", variant, get_args(Variant))
         _check("switches", switches, get_args(SwitchKind))
         self.variant = variant
         self.switches = switches
+        self.fuse = fuse
         self.macro_layers = macro_layers
         self.classifier = classifier
-        self.decoders = nn.ModuleList(MacroDecoder(layer) for layer in macro_layers)
+        self.decoders = nn.ModuleList(MacroDecoder(layer, fuse) for layer in macro_layers)
         self._trainable: set[str] | None = None
         # Not train(), which would reach modules of the classifier whose mode differs on purpose.
         self.training = classifier.training
@@ -94,7 +102,7 @@ class AugmentedClassifier(nn.Module):
         """Return the logits, the maps a_0 to a_L, and what was recorded on the way."""
         sites = {layer.end for layer in self.macro_layers} | {site for layer in self.macro_layers for site in layer.pools.values()}
         overwritten = {layer.end for layer in self.macro_layers if layer.is_overwritten}
-        with recording(self.classifier, sites, overwritten) as record:
+        with recording(self.classifier, sites, overwritten, self.fuse) as record:
             logits = self.classifier(x)
         maps = [x]
         for layer in self.macro_layers:
@@ -140,14 +148,15 @@ def augment(
     switches: SwitchKind = "known",
     from_layer: str | int = "last",
     example_input: Tensor | None = None,
+    fuse: bool = True,
 ) -> AugmentedClassifier:
     """Grow a decoder on a classifier that mirrors it macro-layer by macro-layer (Zhang et al. 2016, arXiv:1606.06582, figure 2).
 
-    The classifier runs as before: its logits are equal bit for bit, its modules stay in place with their names, hooks and state,
-    and used alone it is what it was. It can be any network that ``torch.fx`` traces and whose macro-layers are convolutions, max
-    pools, elementwise activations, normalisation, sums of branches and concatenation along the channels. Plain macro-layers are
-    mirrored layer by layer, branched ones (Fire, Inception, residual) branch by branch. Decoder weights start Gaussian with
-    standard deviation 0.001, biases 0.
+    The classifier runs as before: its logits are equal (bit for bit with ``fuse=False``, else to rounding), its modules stay in
+    place with their names, hooks and state, and used alone it is what it was. It can be any network that ``torch.fx`` traces and
+    whose macro-layers are convolutions, max pools, elementwise activations, normalisation, sums of branches and concatenation along
+    the channels. Plain macro-layers are mirrored layer by layer, branched ones (Fire, Inception, residual) branch by branch.
+    Decoder weights start Gaussian with standard deviation 0.001, biases 0.
 
     Args:
         classifier (nn.Module): images (N, C, H, W) to scores; it becomes a part of the result, not a copy.
@@ -160,6 +169,9 @@ def augment(
             module that ends it.
         example_input (Tensor[N, C, H, W] | None): images to run once, in evaluation mode, so that lazy modules get their sizes and
             a network whose maps cannot be mirrored is refused here and not in the first ``forward``.
+        fuse (bool): run the classifier's Sequentials as :class:`wwae.nn.FusedSequential`, and each unpooling together with the
+            deconvolution after it (:func:`wwae.ops.unpool_conv2d`), where windows lie apart and the convolution is a plain one: the
+            same numbers to rounding, less memory. Default: True.
 
     Returns:
         AugmentedClassifier: called with images it gives an :class:`AugmentedOutput`.
@@ -182,7 +194,7 @@ def augment(
         raise TypeError("augment: expected classifier to be a plain network, got an AugmentedClassifier; give its .classifier")
     if example_input is not None:
         _run_once(classifier, example_input)
-    model = AugmentedClassifier(classifier, find_macro_layers(classifier, from_layer), variant, switches)
+    model = AugmentedClassifier(classifier, find_macro_layers(classifier, from_layer), variant, switches, fuse)
     if example_input is not None:
         _run_once(model, example_input)
     return model

@@ -10,6 +10,7 @@ deconvolution but the last of all, which gives the images.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Literal, cast
 
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from wwae.models.classifier_graph import Convolution, Window
 from wwae.models.macro_layers import MacroLayer
+from wwae.models.unpooled_deconvolution import unpooled_deconvolution
+from wwae.nn.fused_sequential import is_watched
 from wwae.ops import Switches, fixed_unpool2d, switch_unpool2d
 from wwae.reference.window import Pair, spatial_size
 
@@ -65,6 +68,10 @@ class Deconvolution(nn.ConvTranspose2d):
         # "Same" padding of an even kernel has one element more at the bottom and right.
         return whole[..., : output_size[0], : output_size[1]] if min(missing) < 0 else whole
 
+    def unpooled(self, input: Tensor, switches: Switches, relu: bool) -> Tensor:
+        """What it makes of the unpooled ``input``, and ReLU where wanted; for one that mirrors a plain convolution."""
+        return unpooled_deconvolution(input, switches, self.weight, self.bias, cast(Pair, self.padding), relu)
+
 
 class MacroDecoder(nn.Module):
     """``f_l^dec``: maps the end of a macro-layer back to its input.
@@ -73,11 +80,13 @@ class MacroDecoder(nn.Module):
 
     Args:
         layer (MacroLayer): to mirror.
+        fuse (bool): run each unpooling with switches together with the deconvolution after it, where that is possible.
     """
 
-    def __init__(self, layer: MacroLayer) -> None:
+    def __init__(self, layer: MacroLayer, fuse: bool = True) -> None:
         super().__init__()
         self.layer = layer
+        self._after_unpooling = _deconvolutions_after_unpooling(layer) if fuse else {}
         self.deconvolutions = nn.ModuleDict()
         self.activations = nn.ModuleDict()
         self._names: dict[int, str] = {}
@@ -107,15 +116,23 @@ class MacroDecoder(nn.Module):
         sums: dict[int, Tensor] = {len(self.layer.operations): top}
         # Maps that a deconvolution has gone into since their last nonlinearity: the others have had theirs.
         linear: dict[int, bool] = {}
+        # Switches of the pooled values that go on to a deconvolution, which unpools them itself.
+        held: dict[int, Switches] = {}
         for position in reversed(range(len(self.layer.operations))):
             operation = self.layer.operations[position]
             value, is_linear = sums.pop(position + 1), linear.pop(position + 1, False)
             size = sizes[operation.inputs[0]]
             parts = [value] * len(operation.inputs)
-            if operation.kind == "convolution":
+            if position in held:
+                relu = self._relu_after(position)
+                deconvolution = cast(Deconvolution, self.deconvolutions[self._names[position]])
+                parts, is_linear = [deconvolution.unpooled(value, held.pop(position), relu)], not relu
+            elif operation.kind == "convolution":
                 parts, is_linear = [self.deconvolutions[self._names[position]](value, list(size))], True
             elif operation.kind == "activation":
                 parts, is_linear = [self.activations[self._names[position]](value) if is_linear else value], False
+            elif switches is not None and not is_linear and self._unpools(position):
+                held[self._after_unpooling[position]] = switches[position]
             elif operation.kind == "pool":
                 parts = [_unpool(value, operation.detail, size, None if switches is None else switches[position])]
             elif operation.kind == "cat":
@@ -125,6 +142,54 @@ class MacroDecoder(nn.Module):
                 linear[each] = linear.get(each, False) or is_linear
         image = sums[0]
         return self.last_activation(image) if self.last_activation is not None and linear[0] else image
+
+    def _unpools(self, position: int) -> bool:
+        """Whether what a pool gave is unpooled by the deconvolution after it."""
+        after = self._after_unpooling.get(position)
+        return after is not None and not is_watched(self.deconvolutions[self._names[after]])
+
+    def _relu_after(self, position: int) -> bool:
+        """Whether a deconvolution has its ReLU at once."""
+        source = self.layer.operations[position].inputs[0]
+        activation = self.last_activation
+        if source > 0:
+            is_activation = self.layer.operations[source - 1].kind == "activation"
+            activation = self.activations[self._names[source - 1]] if is_activation else None
+        return type(activation) is nn.ReLU and not is_watched(activation) and _readers(self.layer)[source] == 1
+
+
+def _readers(layer: MacroLayer) -> Counter[int]:
+    """How many operations read the input, at 0, and each result."""
+    return Counter(each for operation in layer.operations for each in operation.inputs)
+
+
+def _deconvolutions_after_unpooling(layer: MacroLayer) -> dict[int, int]:
+    """For each pool whose windows lie apart, the plain convolution before it, where nothing else reads the maps between."""
+    readers, found = _readers(layer), {}
+    for position, pool in enumerate(layer.operations):
+        if pool.kind != "pool" or any(s < (k - 1) * d + 1 for s, k, d in zip(*_window(pool.detail), strict=True)):
+            continue
+        value = pool.inputs[0]
+        while value > 0 and readers[value] == 1 and layer.operations[value - 1].kind == "activation":
+            value = layer.operations[value - 1].inputs[0]
+        if value > 0 and readers[value] == 1 and _is_plain(layer.operations[value - 1].detail):
+            found[position] = value - 1
+    return found
+
+
+def _window(window: Window) -> tuple[Pair, Pair, Pair]:
+    return window.stride, window.kernel_size, window.dilation
+
+
+def _is_plain(convolution: object) -> bool:
+    """Whether it is a convolution whose transpose is one as well, with weights mirrored."""
+    if not isinstance(convolution, Convolution) or convolution.groups != 1:
+        return False
+    if convolution.same and any(kernel % 2 == 0 for kernel in convolution.kernel_size):
+        return False
+    steps = (*convolution.stride, *convolution.dilation)
+    pads = zip(convolution.padding, convolution.kernel_size, strict=True)
+    return max(steps) == 1 and all(padding < kernel for padding, kernel in pads)
 
 
 def _unpool(x: Tensor, window: Window, size: Pair, switches: Switches | None) -> Tensor:

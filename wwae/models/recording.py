@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wwae.models.macro_layers import Site
+from wwae.nn import FusedSequential, MaxPool2d
+from wwae.nn.fused_sequential import chains, run_chain
 from wwae.ops import Switches, switch_pool2d
 
 __all__ = ["Recording", "recording"]
@@ -32,10 +34,9 @@ class Recording:
         self.switches: dict[Site, Switches] = {}
         self._calls: dict[tuple[str, str], int] = {}
 
-    def pool(self, module: str, *arguments: Any, **settings: Any) -> Tensor:
-        """Pool, and keep values and switches if this call is one of the sites."""
+    def pooled(self, module: str, values: Tensor, switches: Switches) -> Tensor:
+        """Keep what a pool gave if this call is one of the sites; returns the values, a copy where they will be written into."""
         site = self._next("pool", module)
-        values, switches = switch_pool2d(*arguments, **settings)
         if site in self.sites:
             self.maps[site], self.switches[site] = values, switches
         return values.clone() if site in self.overwritten else values
@@ -54,34 +55,67 @@ class Recording:
 
 
 @contextmanager
-def recording(classifier: nn.Module, sites: Iterable[Site], overwritten: Iterable[Site] = ()) -> Iterator[Recording]:
+def recording(
+    classifier: nn.Module, sites: Iterable[Site], overwritten: Iterable[Site] = (), fuse: bool = False
+) -> Iterator[Recording]:
     """Record the maps at some sites of every run of ``classifier`` inside the block.
 
     Max pools among the sites run as :func:`wwae.ops.switch_pool2d`, which has PyTorch's values bit for bit. Hooks of the modules
     run as ever, and see what they always see. Where the classifier goes on by writing into a recorded map, it gets a copy of it:
-    these sites are ``overwritten``.
+    these sites are ``overwritten``. With ``fuse`` its Sequentials run what comes before a max pool together with it, as
+    :class:`wwae.nn.FusedSequential`.
     """
     record = Recording(sites, overwritten)
     with ExitStack() as stack:
-        for kind, name in sorted({(site.kind, site.module) for site in record.sites}):
-            if kind == "pool" and not name:
-                stack.enter_context(_PoolCalls(record))
+        watched = sorted({(site.kind, site.module) for site in record.sites})
+        for kind, name in watched:
+            if kind == "pool":
                 continue
             module = classifier.get_submodule(name)
-            if kind == "pool":
-                stack.enter_context(_in_place_of_forward(module, _pooling(record, name, module)))
-            elif kind == "output":
+            if kind == "output":
                 hook = module.register_forward_hook(lambda _module, _inputs, output, name=name: record.keep("output", name, output))
                 stack.callback(hook.remove)
             else:
                 hook = module.register_forward_pre_hook(lambda _module, inputs, name=name: record.keep("input", name, inputs[0]))
                 stack.callback(hook.remove)
+        # What the hooks above watch is not fused; the pools below are not watched, but record.
+        for sequential, groups in _fusible(classifier) if fuse else ():
+            stack.enter_context(_in_place_of_forward(sequential, _running(record, classifier, groups)))
+        for kind, name in watched:
+            if kind == "pool" and not name:
+                stack.enter_context(_PoolCalls(record))
+            elif kind == "pool":
+                module = classifier.get_submodule(name)
+                stack.enter_context(_in_place_of_forward(module, _pooling(record, name, module)))
         yield record
+
+
+def _fusible(classifier: nn.Module) -> list[tuple[nn.Module, list[tuple[nn.Module, ...]]]]:
+    """The Sequentials that hold a chain of layers to run together, and how they fall apart into chains and single layers."""
+    found = []
+    for module in classifier.modules():
+        if type(module) in (nn.Sequential, FusedSequential) and "forward" not in vars(module):
+            groups = chains(module.children(), (nn.MaxPool2d, MaxPool2d))
+            if any(len(layers) == 3 for layers in groups):
+                found.append((module, groups))
+    return found
+
+
+def _running(record: Recording, classifier: nn.Module, groups: list[tuple[nn.Module, ...]]) -> Callable[[Any], Any]:
+    names = {module: name for name, module in classifier.named_modules()}
+
+    def forward(input: Any) -> Any:
+        for layers in groups:
+            input = layers[0](input) if len(layers) == 1 else record.pooled(names[layers[2]], *run_chain(layers, input))
+        return input
+
+    return forward
 
 
 def _pooling(record: Recording, name: str, module: nn.Module) -> Callable[[Tensor], Tensor]:
     def forward(input: Tensor) -> Tensor:
-        return record.pool(name, input, module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode)
+        window = module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode
+        return record.pooled(name, *switch_pool2d(input, *window))  # type: ignore[arg-type]
 
     return forward
 
@@ -107,5 +141,5 @@ class _PoolCalls(TorchFunctionMode):
         if func in (F.max_pool2d, torch.max_pool2d) and not settings.pop("return_indices", False):
             if "input" in settings:
                 settings["x"] = settings.pop("input")
-            return self.record.pool("", *args, **settings)
+            return self.record.pooled("", *switch_pool2d(*args, **settings))
         return func(*args, **(kwargs or {}))

@@ -5,13 +5,15 @@ Zhao, Mathieu, Goroshin, LeCun: Stacked What-Where Auto-encoders (2015, arXiv:15
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wwae.models.architecture import Convolution, Pooling, parse_architecture
+from wwae.models.swwae_blocks import ConvolutionBlock, DeconvolutionBlock
 from wwae.nn import SoftArgmaxPool2d, SwitchPool2d
+from wwae.nn.fused_sequential import is_watched
 from wwae.ops import Switches, fixed_unpool2d, soft_argmax_unpool2d, switch_unpool2d
 
 __all__ = ["SWWAE", "SWWAEOutput", "Unpooling"]
@@ -82,6 +84,8 @@ class SWWAE(nn.Module):
         batch_norm (bool): spatial batch normalisation after each convolution of both pathways (section 4.3.2).
         dropout (float): probability of zeroing an input of a fully-connected layer.
         tied (bool): the transposed convolutions use the encoder's weights; their biases stay their own.
+        fuse (bool): run each convolution together with the hard pooling after it, and each known unpooling together with the
+            transposed convolution after it, but for layers with a hook: the same numbers to rounding, less memory.
 
     Raises:
         ValueError: the notation is wrong, an argument is outside its range, or a pooling window is larger than its map.
@@ -104,6 +108,7 @@ class SWWAE(nn.Module):
         batch_norm: bool = False,
         dropout: float = 0.0,
         tied: bool = False,
+        fuse: bool = True,
     ) -> None:
         super().__init__()
         layers = parse_architecture(architecture)
@@ -121,6 +126,7 @@ class SWWAE(nn.Module):
         _check_unpool(unpool)
         self.tied = tied
         self.unpool = unpool
+        self.fuse = fuse
 
         self.encoder = nn.ModuleList()
         decoder: list[nn.Module] = []
@@ -128,9 +134,9 @@ class SWWAE(nn.Module):
         channels, (height, width) = in_channels, self.image_size
         for number, layer in enumerate(layers, start=1):
             if isinstance(layer, Convolution):
-                self.encoder.append(_ConvolutionBlock(channels, layer.maps, layer.kernel_size, batch_norm))
-                last = not any(isinstance(module, _DeconvolutionBlock) for module in decoder)
-                decoder.append(_DeconvolutionBlock(layer.maps, channels, layer.kernel_size, batch_norm, relu=not last, tied=tied))
+                self.encoder.append(ConvolutionBlock(channels, layer.maps, layer.kernel_size, batch_norm))
+                last = not any(isinstance(module, DeconvolutionBlock) for module in decoder)
+                decoder.append(DeconvolutionBlock(layer.maps, channels, layer.kernel_size, batch_norm, relu=not last, tied=tied))
                 channels = layer.maps
             elif isinstance(layer, Pooling):
                 if layer.kernel_size > min(height, width):
@@ -201,68 +207,42 @@ class SWWAE(nn.Module):
             raise ValueError(f"SWWAE: expected x of shape [{expected}], got {list(x.shape)}")
         pooled: list[Tensor] = []
         switches: list[Where] = []
-        for layer in self.encoder:
-            if isinstance(layer, (SwitchPool2d, _SoftPooling)):
-                x, where = layer(x)
-                pooled.append(x)
-                switches.append(where)
-            else:
-                x = layer(x)
+        waiting: ConvolutionBlock | None = None  # for the pooling after it
+        for layer, following in zip(self.encoder, [*self.encoder[1:], None], strict=True):
+            if isinstance(layer, ConvolutionBlock):
+                if self.fuse and isinstance(following, SwitchPool2d) and not any(map(is_watched, (*layer.modules(), following))):
+                    waiting = layer
+                else:
+                    x = layer(x)
+                continue
+            x, where = layer(x) if waiting is None else waiting.pooled(x, cast(SwitchPool2d, layer))
+            waiting = None
+            pooled.append(x)
+            switches.append(where)
         return x, tuple(pooled), switches
 
     def _decode(self, x: Tensor, switches: list[Where], unpool: Unpooling) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the image, and what went into each unpooling layer (but one fed by the encoder), from the image up."""
         handed: list[Tensor] = []
         remaining = list(switches)
-        for number, (layer, mirrored) in enumerate(zip(self.decoder, reversed(self.encoder), strict=True)):
+        waiting: Switches | None = None  # for the transposed convolution after the unpooling
+        followings = [*self.decoder[1:], None]
+        for number, (layer, following, mirrored) in enumerate(zip(self.decoder, followings, reversed(self.encoder), strict=True)):
             if isinstance(layer, _Unpooling):
                 if number > 0:
                     handed.append(x)
                 where = remaining.pop()
                 if unpool != self.unpool:
                     x = x * (_taps(where, self.unpool) / _taps(where, unpool))
-                x = layer(x, where, unpool)
+                if self.fuse and unpool == "known" and isinstance(where, Switches) and _follows_unpooling(layer, following):
+                    waiting = where
+                else:
+                    x = layer(x, where, unpool)
             else:
-                x = layer(x, mirrored.get_parameter("convolution.weight") if self.tied else None)
+                weight = mirrored.get_parameter("convolution.weight") if self.tied else None
+                x = layer(x, weight) if waiting is None else cast(DeconvolutionBlock, layer).unpooled(x, waiting, weight)
+                waiting = None
         return x, tuple(reversed(handed))
-
-
-class _ConvolutionBlock(nn.Module):
-    """Convolution with "same" padding ((k - 1) // 2 at the left and top, the rest at the other sides), and ReLU."""
-
-    def __init__(self, in_maps: int, out_maps: int, kernel_size: int, batch_norm: bool) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(in_maps, out_maps, kernel_size, padding=kernel_size // 2, bias=not batch_norm)
-        self.norm = nn.BatchNorm2d(out_maps) if batch_norm else nn.Identity()
-        self.is_even = kernel_size % 2 == 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.convolution(x)
-        if self.is_even:
-            x = x[:, :, 1:, 1:]
-        return F.relu(self.norm(x))
-
-
-class _DeconvolutionBlock(nn.Module):
-    """The transpose of a :class:`_ConvolutionBlock`'s convolution, with its own weight or a tied one."""
-
-    def __init__(self, in_maps: int, out_maps: int, kernel_size: int, batch_norm: bool, relu: bool, tied: bool) -> None:
-        super().__init__()
-        self.padding = (kernel_size - 1) // 2
-        self.deconvolution = nn.ConvTranspose2d(in_maps, out_maps, kernel_size, padding=self.padding, bias=not batch_norm)
-        if tied:
-            self.deconvolution.register_parameter("weight", None)
-        self.norm = nn.BatchNorm2d(out_maps) if batch_norm else nn.Identity()
-        self.is_even = kernel_size % 2 == 0
-        self.relu = relu
-
-    def forward(self, x: Tensor, tied_weight: Tensor | None) -> Tensor:
-        weight = self.deconvolution.weight if tied_weight is None else tied_weight
-        x = F.conv_transpose2d(x, weight, self.deconvolution.bias, padding=self.padding)
-        if self.is_even:
-            x = x[:, :, :-1, :-1]
-        x = self.norm(x)
-        return F.relu(x) if self.relu else x
 
 
 class _SoftPooling(SoftArgmaxPool2d):
@@ -286,6 +266,13 @@ class _Unpooling(nn.Module):
         kernel_height, kernel_width = switches.kernel_size
         size = (x.shape[2] * kernel_height, x.shape[3] * kernel_width)
         return F.interpolate(x, size=size, mode="nearest")[:, :, :height, :width]
+
+
+def _follows_unpooling(unpooling: nn.Module, following: nn.Module | None) -> bool:
+    """Whether a layer is a transposed convolution that runs together with the unpooling before it."""
+    if not isinstance(following, DeconvolutionBlock) or following.is_even:
+        return False
+    return not any(map(is_watched, (unpooling, *following.modules())))
 
 
 def _check_unpool(unpool: str) -> None:

@@ -23,8 +23,8 @@ class ConvReLUPool2d(torch.nn.modules.conv._ConvNd):
 
     Args:
         in_channels, out_channels (int): channels of the input and of the output.
-        kernel_size (int or pair): of the convolution; so are ``stride``, ``padding``, ``dilation``, ``groups`` and ``bias``, with the
-            meaning and defaults of ``torch.nn.Conv2d``. Padding is with zeros.
+        kernel_size (int or pair): of the convolution; so are ``stride``, ``padding``, ``dilation``, ``groups`` and ``bias``, with
+            the meaning and defaults of ``torch.nn.Conv2d``. Padding is a number of zeros.
         pool_kernel_size (int or pair): height and width of a pooling window, in elements. Default: 2.
         pool_stride (int or pair): distance of neighbouring windows. Default: ``pool_kernel_size``.
         pool_padding (int or pair): elements added on each side, never chosen; at most half the extent of the window. Default: 0.
@@ -65,8 +65,9 @@ class ConvReLUPool2d(torch.nn.modules.conv._ConvNd):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        convolution = (_pair(kernel_size), _pair(stride), _pair(padding), _pair(dilation), False, _pair(0), groups, bias, "zeros")
-        super().__init__(in_channels, out_channels, *convolution, device=device, dtype=dtype)
+        geometry = (_pair(kernel_size), _pair(stride), _pair(padding), _pair(dilation), False, _pair(0), groups)
+        super().__init__(in_channels, out_channels, *geometry, bias, "zeros", device, dtype)
+        self.padding: tuple[int, int] = _pair(padding)  # a number, never the words that Conv2d takes
         self.pool_kernel_size = pool_kernel_size
         self.pool_stride = pool_stride if pool_stride is not None else pool_kernel_size
         self.pool_padding = pool_padding

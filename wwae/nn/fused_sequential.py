@@ -12,44 +12,54 @@ from torch.nn.modules.module import _has_any_global_hook
 from wwae.nn.batch_norm_relu_pool2d import normalised_relu_pool
 from wwae.nn.max_pool2d import MaxPool2d
 from wwae.nn.switch_pool2d import SwitchPool2d
-from wwae.ops import bias_relu_pool2d
+from wwae.ops import Switches, bias_relu_pool2d, conv_relu_pool2d
 
-__all__ = ["FusedSequential", "chains"]
+__all__ = ["FusedSequential", "chains", "is_watched", "run_chain"]
 
 
 class FusedSequential(nn.Sequential):
     """:class:`torch.nn.Sequential` that computes some chains of its layers in one pass over the map that is pooled.
 
-    ``BatchNorm2d, ReLU, MaxPool2d`` runs as :func:`wwae.ops.batch_norm_relu_pool2d`; ``Conv2d, ReLU, MaxPool2d`` as the
-    convolution without its bias, and :func:`wwae.ops.bias_relu_pool2d`. The full-resolution maps between the layers are never
-    stored. The pooling has to be :class:`wwae.nn.MaxPool2d` without indices, or :class:`wwae.nn.SwitchPool2d`.
+    ``BatchNorm2d, ReLU, MaxPool2d`` runs as :func:`wwae.ops.batch_norm_relu_pool2d`; ``Conv2d, ReLU, MaxPool2d`` as
+    :func:`wwae.ops.conv_relu_pool2d`, or, where it pads with something else than the same number of zeros on opposite sides, as the
+    convolution without its bias and :func:`wwae.ops.bias_relu_pool2d`. The full-resolution maps between the layers are not kept for
+    backward. The pooling has to be :class:`wwae.nn.MaxPool2d` without indices, or :class:`wwae.nn.SwitchPool2d`.
 
     The layers stay what they are, under their names and with their state dict, and chains are looked for in each call. So a slice
     that ends within a chain, a layer that is called by itself, a layer that is exchanged (``convert_sync_batchnorm``), and a layer
     with a hook, which is to see its input and output, all compute what they say. Sequentials inside are looked into.
 
-    Numbers equal those of the single layers: after batch normalisation to its rounding; after a convolution bit for bit where
-    PyTorch adds the bias to the rounded sum, as it does on GPUs, and else, as on most CPUs, to the rounding of that addition.
+    Numbers equal those of the single layers to the rounding of the batch normalisation or of the convolution's sums, switches where
+    taps differ by more than that.
     """
 
     def forward(self, input: Any) -> Any:
         if isinstance(input, torch.fx.Proxy):
             return super().forward(input)  # a symbolic trace shows the layers, as that of any Sequential
         for layers in chains(self):
-            input = layers[0](input) if len(layers) == 1 else _run(layers, input)
+            if len(layers) == 1:
+                input = layers[0](input)
+            else:
+                values, switches = run_chain(layers, input)
+                input = (values, switches) if isinstance(layers[2], SwitchPool2d) else values
         return input
 
     def _get_name(self) -> str:
         return "Sequential"
 
 
-def chains(layers: Iterable[nn.Module]) -> list[tuple[nn.Module, ...]]:
-    """Split layers, those of Sequentials among them included, into chains of three that run in one pass, and single layers."""
+def chains(
+    layers: Iterable[nn.Module], pools: tuple[type[nn.MaxPool2d], ...] = (MaxPool2d, SwitchPool2d)
+) -> list[tuple[nn.Module, ...]]:
+    """Split layers, those of Sequentials among them included, into chains of three that run in one pass, and single layers.
+
+    A chain ends in a pool of one of the classes ``pools``.
+    """
     flat = list(_flattened(layers))
     groups: list[tuple[nn.Module, ...]] = []
     start = 0
     while start < len(flat):
-        length = 3 if _is_chain(flat[start : start + 3]) else 1
+        length = 3 if _is_chain(flat[start : start + 3], pools) else 1
         groups.append(tuple(flat[start : start + length]))
         start += length
     return groups
@@ -63,15 +73,28 @@ def _flattened(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
             yield layer
 
 
-def _is_chain(layers: list[nn.Module]) -> bool:
-    if len(layers) < 3 or type(layers[1]) is not nn.ReLU or type(layers[2]) not in (MaxPool2d, SwitchPool2d):
+def _is_chain(layers: list[nn.Module], pools: tuple[type[nn.MaxPool2d], ...]) -> bool:
+    if len(layers) < 3 or type(layers[1]) is not nn.ReLU or type(layers[2]) not in pools:
         return False
     first, _, pool = layers
-    if type(pool) is MaxPool2d and pool.return_indices:
+    if pool.return_indices and type(pool) is not SwitchPool2d:
         return False
     if type(first) is nn.Conv2d:
-        return first.bias is not None and not any(map(is_watched, layers))
+        return (first.bias is not None or _zero_padding(first) is not None) and not any(map(is_watched, layers))
     return type(first) is nn.BatchNorm2d and not any(map(is_watched, layers))
+
+
+def _zero_padding(convolution: nn.Conv2d) -> tuple[int, int] | None:
+    """The zeros that a convolution puts on each side, in height and width; None where it pads in another way."""
+    if convolution.padding_mode != "zeros":
+        return None
+    if convolution.padding == "valid":
+        return 0, 0
+    if convolution.padding == "same":
+        spread = [gap * (taps - 1) for gap, taps in zip(convolution.dilation, convolution.kernel_size, strict=True)]
+        return None if any(zeros % 2 for zeros in spread) else (spread[0] // 2, spread[1] // 2)
+    assert isinstance(convolution.padding, tuple)
+    return convolution.padding[0], convolution.padding[1]
 
 
 def is_watched(layer: nn.Module) -> bool:
@@ -80,15 +103,17 @@ def is_watched(layer: nn.Module) -> bool:
     return any(hooks) or "forward" in vars(layer) or (not torch.compiler.is_compiling() and _has_any_global_hook())
 
 
-def _run(layers: tuple[nn.Module, ...], input: Tensor) -> Any:
+def run_chain(layers: tuple[nn.Module, ...], input: Tensor) -> tuple[Tensor, Switches]:
+    """Values and switches of a chain of three."""
     first, _relu, pool = layers
     assert isinstance(pool, nn.MaxPool2d)
     if isinstance(first, nn.BatchNorm2d):
         first._check_input_dim(input)
-        values, switches = normalised_relu_pool(first, pool, input)
-    else:
-        assert isinstance(first, nn.Conv2d) and first.bias is not None
-        sums = first._conv_forward(input, first.weight, None)
-        window = pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
-        values, switches = bias_relu_pool2d(sums, first.bias, *window)
-    return (values, switches) if pool.return_indices else values
+        return normalised_relu_pool(first, pool, input)
+    assert isinstance(first, nn.Conv2d)
+    window = pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+    padding = _zero_padding(first)
+    if padding is not None:
+        return conv_relu_pool2d(input, first.weight, first.bias, *window, first.stride, padding, first.dilation, first.groups)
+    assert first.bias is not None
+    return bias_relu_pool2d(first._conv_forward(input, first.weight, None), first.bias, *window)

@@ -150,8 +150,7 @@ def _fuse(model: nn.Module, names: dict[nn.Module, list[str]]) -> dict[nn.Module
             if len(layers) == 3:
                 sequential.__class__ = FusedSequential
                 first, relu = names[layers[0]][0], names[layers[1]][0]
-                start = f"the bias of {first}" if isinstance(layers[0], nn.Conv2d) else first
-                fused[layers[2]] = f"fused: runs in one pass with {start} and {relu}"
+                fused[layers[2]] = f"fused: runs in one pass with {first} and {relu}"
     return fused
 
 

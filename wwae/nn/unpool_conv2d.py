@@ -57,8 +57,9 @@ class UnpoolConv2d(torch.nn.modules.conv._ConvNd):
     ) -> None:
         if activation not in (None, "relu"):
             raise ValueError(f"UnpoolConv2d: expected activation to be None or 'relu', got {activation!r}")
-        convolution = (_pair(kernel_size), _pair(1), _pair(padding), _pair(1), False, _pair(0), 1, bias, "zeros")
-        super().__init__(in_channels, out_channels, *convolution, device=device, dtype=dtype)
+        geometry = (_pair(kernel_size), _pair(1), _pair(padding), _pair(1), False, _pair(0), 1)
+        super().__init__(in_channels, out_channels, *geometry, bias, "zeros", device, dtype)
+        self.padding: tuple[int, int] = _pair(padding)  # a number, never the words that Conv2d takes
         self.activation = activation
 
     def forward(self, input: Tensor, switches: Switches) -> Tensor:

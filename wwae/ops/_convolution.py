@@ -60,7 +60,7 @@ def require_convolution(
 def autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """The tensors as autocast has a convolution take them: in its dtype, where it is on; float64 stays."""
     device = x.device.type
-    if not torch.is_autocast_enabled(device):
+    if device == "meta" or not torch.is_autocast_enabled(device):  # PyTorch has no autocast for meta, not even one that is off
         return x, weight, bias
     dtype = torch.get_autocast_dtype(device)
     return _cast(x, dtype), _cast(weight, dtype), None if bias is None else _cast(bias, dtype)
