@@ -34,11 +34,8 @@ def launches_of(block: int, capability: int) -> dict[str, Launch]:
     return convolution_launches(capability, (BATCH, channels, size, size), channels, 3, WINDOW, torch.bfloat16, True)
 
 
-def row(operation: str, block: int, capability: int, launch: Launch) -> dict[str, Any]:
-    """What one launch compiles to."""
-    compiled = compile_launch(launch, capability)
-    used = resources(compiled.asm["ptx"], capability)
-    found = sorted({name.replace(".BYPASS", "").replace(".LTC128B", "") for name in re.findall(INSTRUCTIONS, compiled.asm["sass"])})
+def plan(operation: str, block: int, capability: int, launch: Launch) -> dict[str, Any]:
+    """What a host function chose."""
     tile = {name: value for name, value in vars(launch.arguments["tile"]).items() if name not in ("warps", "registers")}
     return {
         "operation": operation,
@@ -47,18 +44,27 @@ def row(operation: str, block: int, capability: int, launch: Launch) -> dict[str
         "capability": capability,
         "tile": tile,
         "warps": launch.options["num_warps"],
-        "instructions": found,
+        "programs": launch.programs,
+    }
+
+
+def compiled(launch: Launch, capability: int) -> dict[str, Any]:
+    """What the compilers made of it."""
+    kernel = compile_launch(launch, capability)
+    used = resources(kernel.asm["ptx"], capability)
+    found = {name.replace(".BYPASS", "").replace(".LTC128B", "") for name in re.findall(INSTRUCTIONS, kernel.asm["sass"])}
+    return {
+        "instructions": sorted(found),
         "registers": used.registers,
         "spilled_bytes": used.spilled_bytes,
-        "shared_bytes": compiled.metadata.shared,
-        "programs": launch.programs,
+        "shared_bytes": kernel.metadata.shared,
     }
 
 
 def main() -> None:
     """Compile everything and write the record."""
     rows = [
-        row(operation, block, capability, launch)
+        plan(operation, block, capability, launch) | compiled(launch, capability)
         for capability in CAPABILITIES
         for block in BLOCKS
         for operation, launch in launches_of(block, capability).items()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -96,3 +99,18 @@ def test_looked_up_pixels_are_loaded_in_vectors(capability: int, block: tuple):
     assert set(copies) == {"10"}
     # What else is loaded is the bias.
     assert set(re.findall(r"ld\.global\.\w+", ptx)) <= {"ld.global.b16", "ld.global.v2.b16"}
+
+
+def test_the_documented_launches_are_those_of_the_host_functions(monkeypatch):
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    monkeypatch.syspath_prepend(str(docs))
+    script = importlib.import_module("compile_convolutions")
+    rows = json.loads((docs / "convolutions.json").read_text(encoding="utf-8"))["rows"]
+    planned = [
+        script.plan(operation, block, capability, launch)
+        for capability in script.CAPABILITIES
+        for block in script.BLOCKS
+        for operation, launch in script.launches_of(block, capability).items()
+    ]
+    assert [{name: row[name] for name in planned[0]} for row in rows] == planned, "run `make docs`"
+    assert not any(row["spilled_bytes"] for row in rows)
