@@ -27,7 +27,7 @@ help:
 	@echo "make format     let ruff and clang-format rewrite the files"
 	@echo "make bench      measure the operations on this machine into benchmarks/results, half an hour or more when nothing else runs"
 	@echo "make gpu        on a machine with a GPU: its tests, compute-sanitizer and benchmarks"
-	@echo "make docs       make the tables and figures of docs from the committed results"
+	@echo "make docs       make the tables and figures of docs from the committed results, and compile the convolutions"
 	@echo "make clean      remove what was built; $(VENV) and runs stay"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter of $(VENV); the default is python3."
@@ -85,6 +85,8 @@ docs: install
 	$(BIN)/python docs/make_figures.py
 	PYTHONPATH=. $(BIN)/python docs/make_performance.py
 	$(BIN)/python docs/make_results.py
+	PYTHONPATH=.:tests/triton $(BIN)/python docs/compile_convolutions.py
+	PYTHONPATH=. $(BIN)/python docs/make_convolutions.py
 
 clean:
 	rm -rf build dist *.egg-info wwae/_lib wwae/_C*.so $(VENV)/.installed

@@ -36,7 +36,6 @@ from .conv_tile import (
     ConvTile,
     appended,
     joined_sums,
-    moves_in_vectors,
     multiplicand,
     multiplies_from_shared_memory,
     next_along,
@@ -303,8 +302,9 @@ def _unsupported(window: Window, conv_stride: Sequence[int], conv_dilation: Sequ
 
 def _copied_in_boxes(x: Tensor) -> bool:
     """A map whose boxes the tensor memory accelerator can copy: every pixel begins at a multiple of 16 bytes."""
-    aligned = x.data_ptr() % 16 == 0 and all(stride % 8 == 0 for stride in (x.stride(0), *x.stride()[2:]))
-    return multiplies_from_shared_memory(x) and moves_in_vectors(x) and aligned
+    strides = x.stride(0), x.stride(2), x.stride(3)
+    aligned = x.data_ptr() % 16 == 0 and all(stride > 0 and stride % 8 == 0 for stride in strides)
+    return multiplies_from_shared_memory(x) and is_channels_last(x) and aligned
 
 
 def _descriptor_tile(weight: Tensor) -> ConvTile:

@@ -40,10 +40,12 @@ class ConvTile:
     depth: int
     """Input channels of one product."""
     shared_rows: int
-    """Rows of the kernel that are multiplied with the same pixels: 1, or all of an odd number of them."""
+    """Rows of the kernel that are multiplied with the same pixels: 1, or all of them."""
     warps: int
     stages: int
     """Steps whose operands are in flight at once."""
+    registers: int | None = None
+    """The most of a thread, so that more programs share a multiprocessor; None leaves it to the compiler."""
 
     @property
     def pixels(self) -> int:
@@ -88,8 +90,9 @@ def multiplies_from_shared_memory(x: Tensor) -> bool:
 
 
 def moves_in_vectors(x: Tensor) -> bool:
-    """A channels_last map of 16-bit floats whose channels are whole 16-byte vectors."""
-    return x.element_size() == 2 and is_channels_last(x) and x.size(1) % 8 == 0
+    """A channels_last map of 16-bit floats of which threads load 16 bytes: its channels are a multiple of 16, which is what
+    the compiler is told of a number."""
+    return x.element_size() == 2 and is_channels_last(x) and x.size(1) % 16 == 0
 
 
 def tap_major(weight: Tensor, depth: int) -> Tensor:

@@ -47,6 +47,8 @@ NAME = "unpool_conv2d"
 # For kernels 3 high: on sm_90 and for many output channels, as many products as possible for a pixel that is looked up.
 BROAD = ConvTile(16, 8, 128, 32, 3, 8, 2)
 SHARING = ConvTile(16, 8, 64, 32, 3, 8, 2)
+# On sm_90, with one window to look up: two programs a multiprocessor, of which one multiplies while the other looks up.
+PAIRED = ConvTile(16, 8, 64, 32, 3, 8, 2, 128)
 # For kernels of other heights and, before sm_90, windows that overlap, to stay within registers.
 PLAIN = ConvTile(8, 16, 64, 32, 1, 4, 2)
 # For what no vectors hold: it takes an address for every number.
@@ -155,7 +157,7 @@ def unpool_conv2d_triton(
         unpool_conv2d_kernel[grid](
             x, offsets, tap_major(weight, 1), None if bias is None else bias.contiguous(), output, x.size(1), *output_size,
             *x.shape[2:], weight.size(0), height, width, *output.stride(), *kernel, *conv_padding, relu, channels_last,
-            window, tile, num_warps=tile.warps, num_stages=tile.stages,
+            window, tile, num_warps=tile.warps, num_stages=tile.stages, maxnreg=tile.registers,
         )  # fmt: skip
     return output
 
@@ -166,4 +168,6 @@ def _tile(x: Tensor, weight: Tensor, window: Window) -> ConvTile:
     shared_memory = multiplies_from_shared_memory(x)
     if weight.size(2) != SHARING.shared_rows or not (shared_memory or window.disjoint):
         return PLAIN
-    return BROAD if shared_memory and weight.size(0) > SHARING.channels else SHARING
+    if shared_memory and weight.size(0) > SHARING.channels:
+        return BROAD
+    return PAIRED if shared_memory and window.disjoint else SHARING

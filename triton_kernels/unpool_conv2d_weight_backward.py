@@ -59,9 +59,10 @@ class GradientTile:
     stages: int
 
 
-FROM_SHARED_MEMORY = GradientTile(64, 64, 64, 8, 2)
+FROM_SHARED_MEMORY = GradientTile(64, 64, 64, 4, 2)
 FROM_REGISTERS = GradientTile(64, 64, 32, 4, 3)
-# For wide kernels before sm_90, and what no vectors hold (it takes an address for every number), to stay within registers.
+# Of kernels 4 and 5 wide, and of what no vectors hold (it takes an address for every number), to stay within registers.
+WIDE_KERNEL = GradientTile(64, 32, 32, 4, 2)
 SMALL = GradientTile(32, 32, 32, 4, 1)
 
 
@@ -180,6 +181,6 @@ def _unsupported_kernel(kernel_size: Sequence[int]) -> str | None:
 def _tile(x: Tensor, dense: Tensor, kernel_width: int) -> GradientTile:
     if not (moves_in_vectors(x) and moves_in_vectors(dense)):
         return SMALL
-    if multiplies_from_shared_memory(x):
-        return FROM_SHARED_MEMORY
-    return FROM_REGISTERS if kernel_width <= 3 else SMALL
+    if kernel_width > 3:
+        return WIDE_KERNEL
+    return FROM_SHARED_MEMORY if multiplies_from_shared_memory(x) else FROM_REGISTERS

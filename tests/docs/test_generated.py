@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = {"performance.md": "make_performance", "results.md": "make_results"}
+SCRIPTS = {"convolutions.md": "make_convolutions", "performance.md": "make_performance", "results.md": "make_results"}
 
 
 @pytest.fixture

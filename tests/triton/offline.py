@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import tempfile
@@ -33,11 +34,12 @@ POINTER_TYPES = {
 
 @dataclass
 class Launch:
-    """One launch of a kernel: its arguments by name, and its options such as num_warps."""
+    """One launch of a kernel: its arguments by name, its options such as num_warps, and its programs."""
 
     kernel: JITFunction
     arguments: dict[str, Any]
     options: dict[str, Any]
+    programs: int
 
 
 def launches(host_function: Callable, *args, capability: int = 90) -> list[Launch]:
@@ -45,7 +47,7 @@ def launches(host_function: Callable, *args, capability: int = 90) -> list[Launc
     found: list[Launch] = []
 
     def record(kernel: JITFunction, *kernel_args, grid, warmup, **kwargs):
-        found.append(Launch(kernel, dict(zip(kernel.arg_names, kernel_args, strict=True)), kwargs))
+        found.append(Launch(kernel, dict(zip(kernel.arg_names, kernel_args, strict=True)), kwargs, math.prod(grid)))
 
     with (
         torch.utils._python_dispatch._disable_current_modes(),

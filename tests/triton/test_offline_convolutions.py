@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,12 +21,13 @@ THREE = ((3, 3), (2, 2), (0, 0), (1, 1))
 # What a block may use: 99 KiB from sm_86 on, which runs what sm_80 does, and 227 KiB on sm_90.
 SHARED_MEMORY = {80: 99 * 1024, 90: 227 * 1024}
 
-# Blocks 1 and 2 of VGG-16, AlexNet's second and last, and odd channels.
+# Blocks 1 and 2 of VGG-16, AlexNet's second and last, and channels that are no multiple of 16.
 BLOCK_1 = ((64, 64, 224, 224), 64)
 BLOCK_2 = ((64, 128, 112, 112), 128)
 ALEXNET_2 = ((64, 64, 27, 27), 192)
 ALEXNET_5 = ((64, 256, 13, 13), 256)
 ODD = ((2, 35, 21, 19), 50)
+EIGHTS = ((2, 24, 56, 56), 40)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,8 @@ ODD = ((2, 35, 21, 19), 50)
         (80, ALEXNET_2, 5, THREE, torch.float32, True),
         (80, ALEXNET_5, 3, THREE, torch.bfloat16, False),
         (80, ODD, 5, THREE, torch.float32, True),
+        (80, EIGHTS, 3, TWO, torch.float16, True),
+        (90, EIGHTS, 3, TWO, torch.float16, True),
     ],
     ids=str,
 )
@@ -57,7 +63,7 @@ def test_compiles_without_spills(
         assert compiled.metadata.shared <= SHARED_MEMORY[capability], (name, compiled.metadata.shared)
         products = set(re.findall(r"(wgmma\.mma_async|mma)\.sync\.aligned", compiled.asm["ptx"]))
         # A warpgroup multiplies 64 rows; the tiles of what comes in no vectors may have fewer.
-        in_vectors = channels_last and dtype != torch.float32 and block is not ODD
+        in_vectors = channels_last and dtype != torch.float32 and block not in (ODD, EIGHTS)
         assert products == {"wgmma.mma_async"} if capability == 90 and in_vectors else len(products) == 1, (name, products)
 
 
@@ -93,3 +99,18 @@ def test_looked_up_pixels_are_loaded_in_vectors(capability: int, block: tuple):
     assert set(copies) == {"10"}
     # What else is loaded is the bias.
     assert set(re.findall(r"ld\.global\.\w+", ptx)) <= {"ld.global.b16", "ld.global.v2.b16"}
+
+
+def test_the_documented_launches_are_those_of_the_host_functions(monkeypatch):
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    monkeypatch.syspath_prepend(str(docs))
+    script = importlib.import_module("compile_convolutions")
+    rows = json.loads((docs / "convolutions.json").read_text(encoding="utf-8"))["rows"]
+    planned = [
+        script.plan(operation, block, capability, launch)
+        for capability in script.CAPABILITIES
+        for block in script.BLOCKS
+        for operation, launch in script.launches_of(block, capability).items()
+    ]
+    assert [{name: row[name] for name in planned[0]} for row in rows] == planned, "run `make docs`"
+    assert not any(row["spilled_bytes"] for row in rows)

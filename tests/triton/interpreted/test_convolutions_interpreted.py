@@ -16,6 +16,7 @@ from wwae.reference.unpool_conv2d_weight_backward import unpool_conv2d_weight_ba
 from wwae.triton_kernels import conv_relu_pool2d as convolving
 from wwae.triton_kernels import unpool_conv2d as unpooling
 from wwae.triton_kernels import unpool_conv2d_weight_backward as weighing
+from wwae.triton_kernels.tile import Window
 
 TWO = ((2, 2), (2, 2), (0, 0), (1, 1))
 THREE = ((3, 3), (2, 2), (0, 0), (1, 1))
@@ -64,18 +65,17 @@ def test_any_windows_with_few_claimants_are_unpooled(name: str):
     assert_same(kernel_of("unpool_conv2d")(*arguments), unpool_conv2d_reference(*arguments), x)
 
 
-# (C, H, W, O): more channels than a block, and maps that end inside a tile, in descriptors and in pointers.
-@pytest.mark.parametrize(
-    ("shape", "window", "dtype", "channels_last"),
-    [
-        ((72, 17, 11, 66), TWO, torch.float16, True),
-        ((72, 17, 11, 40), TWO, torch.float16, True),
-        ((8, 33, 18, 40), THREE, torch.float16, True),
-        ((8, 17, 9, 130), THREE, torch.float16, True),
-        ((35, 9, 9, 66), THREE, torch.float32, False),
-    ],
-    ids=str,
-)
+# (C, H, W, O): more channels than a block, and maps that end inside a tile.
+SEVERAL = [
+    ((80, 9, 11, 80), TWO, torch.float16, True),
+    ((16, 17, 11, 48), TWO, torch.float16, True),
+    ((16, 33, 18, 32), THREE, torch.float16, True),
+    ((72, 11, 9, 16), THREE, torch.float16, True),
+    ((35, 9, 7, 66), THREE, torch.float32, False),
+]
+
+
+@pytest.mark.parametrize(("shape", "window", "dtype", "channels_last"), SEVERAL, ids=str)
 def test_several_tiles_and_blocks(shape: tuple, window: tuple, dtype: torch.dtype, channels_last: bool):
     inputs, height, width, outputs = shape
     x = in_layout(small_integers((1, inputs, height, width), dtype, seed=3), channels_last)
@@ -96,15 +96,21 @@ def test_several_tiles_and_blocks(shape: tuple, window: tuple, dtype: torch.dtyp
 
 
 def test_each_tile_is_taken():
-    """What the tests above reach: the descriptor kernel with each of its tiles, and pointers for the rest."""
-    half = torch.empty(1, 8, 4, 4, dtype=torch.float16).contiguous(memory_format=torch.channels_last)
+    """What the tests here reach: boxes and pointers, and each tile of all three kernels."""
+    half = in_layout(torch.empty(1, 8, 4, 4, dtype=torch.float16), True)
     assert convolving._copied_in_boxes(half)
-    assert not convolving._copied_in_boxes(half.contiguous())
-    assert not convolving._copied_in_boxes(half.float())
-    assert not convolving._copied_in_boxes(half[:, :7])
-    assert not convolving._copied_in_boxes(half[:, 1:])
-    tiles = {convolving._descriptor_tile(torch.empty(o, 8, k, k)) for o, k in ((40, 3), (40, 5), (66, 3))}
+    for other in (half.contiguous(), half.float(), in_layout(half[:, :7], True), half[:, 1:], half.expand(2, -1, -1, -1)):
+        assert not convolving._copied_in_boxes(other)
+    tiles = {convolving._descriptor_tile(torch.empty(o, 8, k, k)) for o, k in ((48, 3), (6, 5), (80, 3))}
     assert tiles == {convolving.SHARING, convolving.NARROW, convolving.BROAD}
+    unpooled, weighed = set(), set()
+    for (inputs, height, width, outputs), window, dtype, channels_last in SEVERAL:
+        x = in_layout(torch.empty(1, outputs, height, width, dtype=dtype), channels_last)
+        dense = in_layout(torch.empty(1, inputs, height, width, dtype=dtype), channels_last)
+        unpooled.add(unpooling._tile(x, torch.empty(inputs, outputs, 3, 3), Window.of(*window)))
+        weighed.add(weighing._tile(x, dense, 3))
+    assert unpooled == {unpooling.BROAD, unpooling.PAIRED, unpooling.SHARING, unpooling.SMALL}
+    assert weighed == {weighing.FROM_SHARED_MEMORY, weighing.SMALL}
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -263,13 +269,14 @@ def test_float32_is_rounded_to_nearest_before_it_is_multiplied():
     torch.testing.assert_close(values, expected, rtol=0, atol=0, equal_nan=True)
 
 
-def test_the_tiles_before_sm_90(monkeypatch):
-    """Without large shared memory other tiles run; the interpreter is told so."""
+@pytest.mark.parametrize("convolution", CONVOLUTIONS[:2], ids=["3x3", "5x5"])
+def test_the_tiles_before_sm_90(monkeypatch, convolution):
+    """Without large shared memory other tiles run, and others for 5 x 5 taps; the interpreter is told so."""
     for module in (convolving, unpooling, weighing):
         monkeypatch.setattr(module, "multiplies_from_shared_memory", lambda x: False)
-    for window, shape in ((TWO, (1, 8, 8, 10)), (THREE, (1, 8, 9, 11))):
-        case = Case(shape, *window)
+    for window in (TWO, THREE):
+        case = Case((1, 16, 7, 9), *window)
         for stem in STEMS:
             check, _ = CHECKS[stem]
             extra = {"conv_relu_pool2d": (), "unpool_conv2d": (False, True), "unpool_conv2d_weight_backward": (False,)}[stem]
-            check(kernel_of(stem), case, torch.float16, True, CONVOLUTIONS[0], *extra)
+            check(kernel_of(stem), case, torch.float16, True, convolution, *extra)
