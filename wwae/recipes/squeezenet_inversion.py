@@ -19,7 +19,7 @@ from __future__ import annotations
 from wwae.recipes.recipe import Recipe
 from wwae.training import InversionConfiguration
 from wwae.training.configuration import RunConfiguration
-from wwae.training.staged_configuration import StageConfiguration
+from wwae.training.inversion_configuration import DecoderConfiguration
 
 __all__ = ["RECIPE", "squeezenet_inversion"]
 
@@ -29,7 +29,7 @@ def squeezenet_inversion() -> InversionConfiguration:
     return InversionConfiguration(
         recipe="squeezenet-inversion",
         epochs=30,
-        decoder=StageConfiguration(name="adam", lr=4e-3, schedule="cosine", batch_size=4),
+        decoder=DecoderConfiguration(name="adam", lr=4e-3, schedule="cosine", batch_size=4),
         run=RunConfiguration(log_every=20, evaluate_every=10, checkpoint_every=200),
     )
 

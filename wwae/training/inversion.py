@@ -235,6 +235,8 @@ def read_to_show(images: ImageSet, count: int) -> Tensor:
 
 def _fit(inversions: Inversions, data: InversionData, device: torch.device, switches: SwitchKind, layer: str | None) -> StageFit:
     configuration, settings = inversions.configuration, inversions.configuration.decoder
+    if layer is not None:
+        settings = settings.model_copy(update={"lr": settings.chain * settings.lr})
     name = inversions.name(switches, layer)
     model = inversions.new(switches) if layer is None else inversions.start(switches, layer)
     objective = layerwise(range(len(model.macro_layers))) if layer is None else stacked(ReconstructionLoss())

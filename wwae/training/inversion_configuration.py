@@ -10,7 +10,7 @@ from pydantic import Field
 from wwae.training.configuration import Configuration, SettingsGroup
 from wwae.training.staged_configuration import StageConfiguration
 
-__all__ = ["InversionConfiguration", "InversionModelConfiguration", "PictureConfiguration"]
+__all__ = ["DecoderConfiguration", "InversionConfiguration", "InversionModelConfiguration", "PictureConfiguration"]
 
 
 class PictureConfiguration(SettingsGroup):
@@ -40,10 +40,18 @@ class InversionModelConfiguration(SettingsGroup):
     download: bool = Field(default=False, description="fetch weights of torchvision that are not on the disk")
 
 
+class DecoderConfiguration(StageConfiguration):
+    """How the decoders learn."""
+
+    chain: float = Field(
+        default=0.25, gt=0.0, description="learning rate of the chains by that of the layer-wise stage that they start from"
+    )
+
+
 class InversionConfiguration(Configuration):
     """All settings of a run that trains decoders for a frozen classifier, with known and with fixed switches."""
 
     epochs: int = Field(default=30, ge=1, description="passes over the pictures in each stage")
     data: PictureConfiguration = PictureConfiguration()  # type: ignore[assignment]
     model: InversionModelConfiguration = InversionModelConfiguration()
-    decoder: StageConfiguration = StageConfiguration()
+    decoder: DecoderConfiguration = DecoderConfiguration()
