@@ -33,7 +33,7 @@ def cifar10_vgg() -> StagedConfiguration:
             "layerwise": {"epochs": 1, "rates": (1e-4, 1e-4, 3e-4)},
             "stacked": {"epochs": 1, "lr": 2e-5},
             "joint": {"batch_size": 64, "unlabelled_batch_size": 0},
-            "run": {"log_every": 20, "evaluate_every": 4, "checkpoint_every": 200},
+            "run": {"log_every": 20, "evaluate_every": 2, "checkpoint_every": 200},
         }
     )
 
