@@ -2,6 +2,7 @@
 // that begins with "<op>: the CUDA kernel takes" refuses what the operation allows and only this kernel does not.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 
@@ -49,24 +50,17 @@ inline Convolution plan_convolution(const char* op, int64_t images, int64_t chan
   for (int i = 0; i < 2; ++i) {
     check(size[i] + 2 * padding[i] >= kernel_size[i], op, ": expected a map of at least ", format(kernel_size),
           " with conv_padding ", format(padding), ", got ", format(size));
-    constexpr int64_t most = std::numeric_limits<int32_t>::max() / 2;
-    check(size[i] + 2 * padding[i] <= most, op, ": the CUDA kernel takes axes of fewer than 2^30 positions, got ",
-          format(size));
   }
-  for (const int64_t number : {channels, outputs}) {
-    constexpr int64_t most = std::numeric_limits<int32_t>::max() - kTileOutputs;
-    check(number <= most, op, ": the CUDA kernel takes at most ", most, " channels, got ", number);
-  }
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  const int64_t positions[] = {size[0] + 2 * padding[0], size[1] + 2 * padding[1]};
+  check(std::max(positions[0], positions[1]) <= most && images * positions[0] <= most / positions[1], op,
+        ": the CUDA kernel takes maps of fewer than 2^31 pixels, got ", images, " of ", format(size));
+  check(std::max(channels, outputs) <= most - kTileOutputs, op,
+        ": the CUDA kernel takes fewer than 2^31 channels, got ", channels, " and ", outputs);
   const auto narrow = [](int64_t number) { return static_cast<int32_t>(number); };
-  const Convolution conv = {images,
-                            narrow(size[0]),
-                            narrow(size[1]),
-                            narrow(channels),
-                            narrow(outputs),
-                            narrow(kernel_size[0]),
-                            narrow(kernel_size[1]),
-                            narrow(padding[0]),
-                            narrow(padding[1])};
+  const Convolution conv = {narrow(images),         narrow(size[0]),    narrow(size[1]),
+                            narrow(channels),       narrow(outputs),    narrow(kernel_size[0]),
+                            narrow(kernel_size[1]), narrow(padding[0]), narrow(padding[1])};
   const bool fits =
       kernel_size[0] <= kMostTaps && kernel_size[1] <= kMostTaps && gemm_shared_bytes(conv) <= kMostGemmShared;
   check(fits, op, ": the CUDA kernel takes weights of at most ", kMostTaps, " x ", kMostTaps, " taps, got ",
