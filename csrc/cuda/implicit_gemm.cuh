@@ -8,8 +8,7 @@
 // A block of 8 warps computes 16 x 16 positions (h, w) of 64 channels o, a warp 4 lines of them by 32 channels:
 // 4 x 4 products of m16n8k16. It goes through the channels c in chunks of 32, and for each through the taps:
 //
-//   patch    the (16 + KH - 1) x (16 + KW - 1) pixels of the map that the tile sees, 32 channels each, zeros outside
-//   the
+//   patch    the (16 + KH - 1) x (16 + KW - 1) pixels of the map that the tile sees, 32 channels each, 0 outside the
 //            map. The taps of a chunk read the same patch, shifted: a pixel comes from global memory once a chunk,
 //            where copying the matrix would bring it KH * KW times.
 //   weights  64 lines of 32 channels, those of one tap.

@@ -41,6 +41,14 @@ inline void check_weight(const char* op, const Tensor& weight, const std::option
   if (bias->scalar_type() != ScalarType::Float) check_dtype(op, "bias", *bias, x.scalar_type());
 }
 
+// Pixels of maps of `size` (H, W) are counted in 32 bits.
+inline void check_pixels(const char* op, int64_t images, const Pair& size) {
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  const bool fits =
+      images <= most && size[0] <= most && size[1] <= most && (size[1] == 0 || images * size[0] <= most / size[1]);
+  check(fits, op, ": the CUDA kernel takes maps of fewer than 2^31 pixels, got ", images, " of ", format(size));
+}
+
 // Stride 1, dilation 1 and one group, of a map of `size` (H, W) with `channels`. Raises where no position is left, and
 // for kernels whose patch has no room in shared memory.
 inline Convolution plan_convolution(const char* op, int64_t images, int64_t channels, const Pair& size, int64_t outputs,
@@ -52,9 +60,7 @@ inline Convolution plan_convolution(const char* op, int64_t images, int64_t chan
           " with conv_padding ", format(padding), ", got ", format(size));
   }
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
-  const int64_t positions[] = {size[0] + 2 * padding[0], size[1] + 2 * padding[1]};
-  check(std::max(positions[0], positions[1]) <= most && images * positions[0] <= most / positions[1], op,
-        ": the CUDA kernel takes maps of fewer than 2^31 pixels, got ", images, " of ", format(size));
+  check_pixels(op, images, {size[0] + 2 * padding[0], size[1] + 2 * padding[1]});
   check(std::max(channels, outputs) <= most - kTileOutputs, op,
         ": the CUDA kernel takes fewer than 2^31 channels, got ", channels, " and ", outputs);
   const auto narrow = [](int64_t number) { return static_cast<int32_t>(number); };
@@ -75,6 +81,7 @@ inline Geometry check_unpooled(const char* op, const Tensor& x, const Tensor& of
   check_same_device(op, "offsets", offsets, x);
   const Geometry geometry = unpool_geometry(op, x, kernel_size, stride, padding, dilation, output_size);
   check_dtype(op, "offsets", offsets, offset_dtype(geometry.taps()));
+  check_pixels(op, x.size(0), {x.size(2), x.size(3)});
   check(geometry.taps() <= 256, op, ": the CUDA kernel takes windows of at most 256 taps, got kernel_size ",
         format(kernel_size));
   return geometry;
