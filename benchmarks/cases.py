@@ -16,6 +16,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DIRECTIONS = ("forward", "backward", "step")
 PROVIDERS = ("copy", "wwae", "eager", "compile")
+MATMUL = "matmul"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Case:
 class Setting:
     """One measurement: a case, how its map is stored, what is timed, and who computes it.
 
-    ``copy`` computes nothing: it moves the bytes that the operation has to move, half of them read and half written.
+    ``copy`` computes nothing: it moves the bytes that the operation has to move, half of them read and half written. ``matmul``,
+    for operations that multiply, is a product of square matrices with as many multiplications.
     """
 
     case: Case
@@ -92,12 +94,18 @@ def cases(batch: int) -> list[Case]:
     return [*vgg, *alexnet, Case("window16", batch, 64, 224, kernel=16, stride=16)]
 
 
+def convolved_cases(batch: int) -> list[Case]:
+    """The pools of VGG-16, and those of a SWWAE for 32x32 images, ``(64)3c-2p-(64)3c-2p-(64)3c-2p``, with 16 times the images."""
+    swwae = [Case(f"swwae.pool{i}", 16 * batch, 64, size, kernel=2, stride=2) for i, size in enumerate((32, 16, 8), 1)]
+    return [case for case in cases(batch) if case.name.startswith("vgg16")] + swwae
+
+
 def quick_cases() -> list[Case]:
     """Maps of a few kilobytes: they show that the suite works, and nothing about speed."""
     return [Case("small", 1, 8, 16, kernel=2, stride=2), Case("small-overlapping", 1, 8, 15, kernel=3, stride=2)]
 
 
-def settings(chosen: list[Case], dtypes: tuple[str, ...]) -> Iterator[Setting]:
+def settings(chosen: list[Case], dtypes: tuple[str, ...], providers: tuple[str, ...] = PROVIDERS) -> Iterator[Setting]:
     """Every combination; the providers of one comparison follow each other, so that they meet the same machine."""
-    for combination in product(chosen, dtypes, LAYOUTS, DIRECTIONS, PROVIDERS):
+    for combination in product(chosen, dtypes, LAYOUTS, DIRECTIONS, providers):
         yield Setting(*combination)

@@ -8,7 +8,7 @@ import pytest
 import torch._functorch.config
 
 from benchmarks import results
-from benchmarks.cases import Setting, cases, quick_cases, settings
+from benchmarks.cases import MATMUL, PROVIDERS, Setting, quick_cases, settings
 from benchmarks.measure import Operation, prepare, time_call
 from benchmarks.table import plain, table
 
@@ -28,8 +28,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    chosen = quick_cases() if metafunc.config.getoption("quick") else cases(_BATCH[metafunc.config.getoption("device")])
-    metafunc.parametrize("setting", list(settings(chosen, metafunc.module.OPERATION.dtypes)), ids=str)
+    operation = metafunc.module.OPERATION
+    option = metafunc.config.getoption
+    chosen = quick_cases() if option("quick") else operation.cases(_BATCH[option("device")])
+    providers = PROVIDERS if operation.flops is None else (*PROVIDERS, MATMUL)
+    metafunc.parametrize("setting", list(settings(chosen, operation.dtypes, providers)), ids=str)
 
 
 @pytest.fixture

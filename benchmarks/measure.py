@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 import wwae
-from benchmarks.cases import DTYPES, LAYOUTS, Case, Setting
+from benchmarks.cases import DTYPES, LAYOUTS, MATMUL, Case, Setting, cases
 
 # A provider takes the map and its case; it returns the tensor that has a gradient, and the operation as a function of it.
-# The first result of that function is the differentiable one.
-Provider = Callable[[Tensor, Case], tuple[Tensor, Callable[[Tensor], Any]]]
+# The first result of that function is the differentiable one. Parameters whose gradients are made as well may follow.
+Provider = Callable[[Tensor, Case], tuple[Any, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,10 @@ class Operation:
         dtypes (tuple[str, ...]): the dtypes that are measured.
         ties (float or None): share of the elements that may differ from the definition by more than rounding, as a near tie picks
             another tap where sums are rounded another way. Default: None, ours equals the definition to the bit.
+        rounding (float or None): the largest difference from the definition that sums of products may have, in parts of the largest
+            element. Default: None, as ``ties`` says.
+        cases (Callable[[int], list[Case]]): what is measured, for a batch. Default: :func:`benchmarks.cases.cases`.
+        flops (Callable[[Setting], int] or None): multiplications and additions; None for what does not multiply. Default: None.
     """
 
     name: str
@@ -41,6 +45,9 @@ class Operation:
     comparable: Callable[[Case], bool]
     dtypes: tuple[str, ...] = ("float32", "bfloat16")
     ties: float | None = None
+    rounding: float | None = None
+    cases: Callable[[int], list[Case]] = cases
+    flops: Callable[[Setting], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,12 @@ def prepare(operation: Operation, setting: Setting, device: str) -> tuple[Callab
     """The function that is timed, its result checked, and the bytes that its forward keeps for backward (None for a copy)."""
     if setting.provider == "copy":
         return _copy(operation.traffic(setting), device), None
+    if setting.provider == MATMUL:
+        assert operation.flops is not None
+        return _matmul(operation.flops(setting), DTYPES[setting.dtype], device), None
     x = _make_map(setting, device)
-    leaf, call = _build(operation, setting, x)
-    function = _in_direction(setting.direction, leaf, call)
+    leaf, call, *parameters = _build(operation, setting, x)
+    function = _in_direction(setting.direction, leaf, call, *parameters)
     _check(operation, setting, x, function)
     return function, _bytes_kept(leaf, call)
 
@@ -69,23 +79,29 @@ def _copy(number_of_bytes: int, device: str) -> Callable[[], Any]:
     return lambda: target.copy_(source)
 
 
+def _matmul(flops: int, dtype: torch.dtype, device: str) -> Callable[[], Any]:
+    size = round((flops / 2) ** (1 / 3))
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return lambda: left @ right
+
+
 def _make_map(setting: Setting, device: str) -> Tensor:
     generator = torch.Generator(device).manual_seed(0)
     x = torch.randn(setting.case.shape, generator=generator, device=device)
     return x.to(DTYPES[setting.dtype]).contiguous(memory_format=LAYOUTS[setting.layout])
 
 
-def _build(operation: Operation, setting: Setting, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
+def _build(operation: Operation, setting: Setting, x: Tensor) -> tuple[Any, ...]:
     if setting.provider == "wwae":
         return operation.wwae(x, setting.case)
-    leaf, call = operation.eager(x, setting.case)
+    leaf, call, *parameters = operation.eager(x, setting.case)
     if setting.provider == "compile":
         torch._dynamo.reset()  # each call is a new function of the same code, of which dynamo compiles only a few
-        return leaf, torch.compile(call, fullgraph=True, dynamic=False)
-    return leaf, call
+        return leaf, torch.compile(call, fullgraph=True, dynamic=False), *parameters
+    return leaf, call, *parameters
 
 
-def _in_direction(direction: str, leaf: Tensor, call: Callable[[Tensor], Any]) -> Callable[[], Any]:
+def _in_direction(direction: str, leaf: Tensor, call: Callable[[Tensor], Any], *parameters: Tensor) -> Callable[[], Any]:
     if direction == "forward":
 
         def forward() -> Any:
@@ -99,8 +115,8 @@ def _in_direction(direction: str, leaf: Tensor, call: Callable[[Tensor], Any]) -
     # In the layout of the result, and positive: sums that do not cancel can be compared.
     gradient = torch.empty_like(result, requires_grad=False).uniform_(0.5, 1.0, generator=generator)
     if direction == "backward":
-        return lambda: torch.autograd.grad(result, leaf, gradient, retain_graph=True)
-    return lambda: torch.autograd.grad(_first(call(leaf)), leaf, gradient)
+        return lambda: torch.autograd.grad(result, (leaf, *parameters), gradient, retain_graph=True)
+    return lambda: torch.autograd.grad(_first(call(leaf)), (leaf, *parameters), gradient)
 
 
 def _first(result: Any) -> Tensor:
@@ -113,6 +129,10 @@ def _check(operation: Operation, setting: Setting, x: Tensor, function: Callable
         return
     result = _first(function())
     expected = _expected(operation, replace(setting, provider="wwae"), str(x.device))
+    if operation.rounding is not None:
+        largest = expected.abs().max() * operation.rounding
+        assert (result - expected).abs().max() <= largest, f"{operation.name}: differs from the definition by more than rounding"
+        return
     if operation.ties is not None:
         precision = 100 * torch.finfo(torch.float32).eps if result.dtype == torch.float32 else 2 * torch.finfo(result.dtype).eps
         differing = (~result.isclose(expected, rtol=precision, atol=precision)).double().mean().item()

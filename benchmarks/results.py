@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import wwae
-from benchmarks.cases import DIRECTIONS, DTYPES, LAYOUTS, PROVIDERS, Setting
+from benchmarks.cases import DIRECTIONS, DTYPES, LAYOUTS, MATMUL, PROVIDERS, Setting
 from benchmarks.measure import Operation, Times
 
 DIRECTORY = Path(__file__).parent / "results"
@@ -87,6 +87,7 @@ def make_row(operation: Operation, setting: Setting, times: Times, kept: int | N
     """The measurement in words and numbers; GB/s are 10^9 counted bytes a second."""
     moved = operation.traffic(setting)
     case = setting.case
+    flops = {} if operation.flops is None else {"flops": operation.flops(setting)}
     return {
         "operation": operation.name,
         "case": case.name,
@@ -103,6 +104,7 @@ def make_row(operation: Operation, setting: Setting, times: Times, kept: int | N
         "bytes": moved,
         "gb_per_s": round(moved / times.p50 / 1e6, 3),
         "kept_bytes": kept,
+        **flops,
     }
 
 
@@ -129,7 +131,7 @@ def merge(old: dict[str, Any], run: dict[str, Any], rows: list[Row]) -> dict[str
 
 def _order(row: Row) -> tuple[Any, ...]:
     """The order of measurement, which puts the rows of one comparison together."""
-    places = (list(DTYPES), list(LAYOUTS), DIRECTIONS, PROVIDERS)
+    places = (list(DTYPES), list(LAYOUTS), DIRECTIONS, (*PROVIDERS, MATMUL))
     names = (row["dtype"], row["layout"], row["direction"], row["provider"])
     return row["operation"], row["case"], *(place.index(name) for place, name in zip(places, names, strict=True))
 

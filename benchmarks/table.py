@@ -1,10 +1,11 @@
-"""Rows side by side: ours beside the copy, eager PyTorch and ``torch.compile`` of the same run."""
+"""Rows side by side: ours beside the copy, the product of matrices, eager PyTorch and ``torch.compile`` of the same run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+from benchmarks.cases import MATMUL
 from benchmarks.results import Row
 
 HEADER = ("case", "dtype", "layout", "direction", "ms", "GB/s", "% of copy", "× eager", "× compile")
@@ -25,19 +26,20 @@ def times_faster(group: dict[str, Row], rival: str) -> float | None:
 
 
 def table(rows: Iterable[Row], operation: str) -> list[tuple[str, ...]]:
-    """The comparison of one operation, header first."""
-    lines = [HEADER]
-    for (name, *setting), group in comparisons(rows).items():
-        if name == operation:
-            ours = group["wwae"]
-            copy = times_faster(group, "copy")
-            numbers = (
-                f"{ours['ms_p50']:.3f}",
-                f"{ours['gb_per_s']:.1f}",
-                "–" if copy is None else f"{100 * copy:.0f}",
-                *_factors(group),
-            )
-            lines.append((*setting, *numbers))
+    """The comparison of one operation, header first; for one that multiplies, with a product of matrices in it."""
+    groups = {setting: group for setting, group in comparisons(rows).items() if setting[0] == operation}
+    limits = ("copy", MATMUL) if any(MATMUL in group for group in groups.values()) else ("copy",)
+    lines = [(*HEADER[:6], *(f"% of {limit}" for limit in limits), *HEADER[7:])]
+    for (_, *setting), group in groups.items():
+        ours = group["wwae"]
+        shares = (times_faster(group, limit) for limit in limits)
+        numbers = (
+            f"{ours['ms_p50']:.3f}",
+            f"{ours['gb_per_s']:.1f}",
+            *("–" if share is None else f"{100 * share:.0f}" for share in shares),
+            *_factors(group),
+        )
+        lines.append((*setting, *numbers))
     return lines
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from generated import write_generated
+from inversion_results import inversion_section, is_inversion
+from staged_results import data_name, is_staged, staged_section
 
 from wwae.cli.result import format_percent
 from wwae.recipes import find_recipe
@@ -32,6 +34,8 @@ def add(path: Path) -> None:
     summary["command"] = without_folders(summary["command"])
     settings = directory.read_configuration().model_dump(mode="json", exclude_none=True, exclude={"run", "resume"})
     settings["data"].pop("root", None)
+    if Path(str(settings["model"].get("weights"))).is_file():
+        settings["model"]["weights"] = Path(settings["model"]["weights"]).name
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"configuration": settings, "summary": summary}, indent=1)
     (RESULTS / f"{path.resolve().name}.json").write_text(text + "\n", encoding="utf-8")
@@ -39,7 +43,9 @@ def add(path: Path) -> None:
 
 def without_folders(command: str) -> str:
     """A command without the folders of one machine: its data are where a reader has them, its run where runs go."""
+    command = re.sub(r"( --model\.weights[= ])(?:'(?:[^']*/)?([^'/]+)'|(?:\S*/)?([^\s/]+))", r"\1\2\3", command)
     command = re.sub(r" --run\.dir[= ](?:'[^']*'|\S+)", "", command)
+    command = re.sub(r"( --start-from[= ])(?:'(?:[^']*/)?([^'/]+)'|(?:\S*/)?([^\s/]+))", r"\1runs/\2\3", command)
     return re.sub(r"( --data\.root[= ])(?:'[^']*'|\S+)", r"\1DIR", command)
 
 
@@ -80,9 +86,19 @@ def generated_text() -> str:
     """The generated part of the document."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     by_recipe: dict[str, list[dict[str, Any]]] = {}
+    by_data: dict[str, list[dict[str, Any]]] = {}
+    inverted: dict[str, list[dict[str, Any]]] = {}
     for result in results:
-        by_recipe.setdefault(result["summary"]["recipe"], []).append(result)
-    return "\n".join(section(recipe, runs) for recipe, runs in by_recipe.items()) or "No run is recorded yet."
+        if is_staged(result):
+            by_data.setdefault(data_name(result), []).append(result)
+        elif is_inversion(result):
+            inverted.setdefault(result["summary"]["recipe"], []).append(result)
+        else:
+            by_recipe.setdefault(result["summary"]["recipe"], []).append(result)
+    sections = [section(recipe, runs) for recipe, runs in by_recipe.items()]
+    sections += [staged_section(name, runs) for name, runs in by_data.items()]
+    sections += [inversion_section(recipe, runs) for recipe, runs in inverted.items()]
+    return "\n".join(sections) or "No run is recorded yet."
 
 
 def main() -> None:

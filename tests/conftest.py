@@ -23,6 +23,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and this machine has none"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def choices_of_their_own(tmp_path_factory):
+    """What is measured here stays here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WWAE_CACHE_DIR", str(tmp_path_factory.mktemp("choices")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
     torch.manual_seed(0)

@@ -135,10 +135,10 @@ def switch_pixel(offset, oh, ow, height, width, inside, window: tl.constexpr):
 
 
 @triton.jit
-def claiming_window(offsets, image, h, w, channel, i, j, out_height, out_width, channels, inside, window: tl.constexpr):
-    """Candidate (i, j) of the windows that hold pixel (h, w), in raster order: its position, and whether it claims it.
+def candidate_window(image, h, w, channel, i, j, out_height, out_width, channels, inside, window: tl.constexpr):
+    """Candidate (i, j) of the windows that hold pixel (h, w), in raster order: its position, whether it does, and its tap there.
 
-    The last window that can hold row h is (h + PH) // SH; it claims the pixel if its offset names that very tap.
+    The last window that can hold row h is (h + PH) // SH.
     """
     oh = (h + window.padding_height) // window.stride_height - (window.claimants_height - 1) + i
     ow = (w + window.padding_width) // window.stride_width - (window.claimants_width - 1) + j
@@ -150,8 +150,34 @@ def claiming_window(offsets, image, h, w, channel, i, j, out_height, out_width, 
     candidate &= (r < window.kernel_height) & (below % window.dilation_height == 0)
     candidate &= (c < window.kernel_width) & (right % window.dilation_width == 0)
     address = element_address(image, oh, ow, channel, out_height, out_width, channels)
+    return address, candidate, r * window.kernel_width + c
+
+
+@triton.jit
+def claiming_window(offsets, image, h, w, channel, i, j, out_height, out_width, channels, inside, window: tl.constexpr):
+    """Candidate (i, j) for pixel (h, w): its position, and whether it claims the pixel, its offset naming that very tap."""
+    address, candidate, tap = candidate_window(image, h, w, channel, i, j, out_height, out_width, channels, inside, window)
     offset = tl.load(offsets + address, mask=candidate, other=0).to(tl.int32)
-    return address, candidate & (offset == r * window.kernel_width + c)
+    return address, candidate & (offset == tap)
+
+
+@triton.jit
+def unpooled(x, offsets, image, h, w, channel, out_height, out_width, channels, inside, window: tl.constexpr):
+    """Pixel (h, w) of the unpooled map: the value of the last window that claims it, 0 where none does or it is not inside.
+
+    Values are loaded whatever their switches say: so the two loads go side by side, and in vectors.
+    """
+    CLAIMANTS: tl.constexpr = window.claimants
+    CLAIMANTS_WIDTH: tl.constexpr = window.claimants_width
+    pixel = tl.zeros(inside.shape, x.dtype.element_ty)
+    for n in tl.static_range(CLAIMANTS):
+        address, candidate, tap = candidate_window(
+            image, h, w, channel, n // CLAIMANTS_WIDTH, n % CLAIMANTS_WIDTH, out_height, out_width, channels, inside, window
+        )
+        offset = tl.load(offsets + address, mask=candidate, other=0)
+        value = tl.load(x + address, mask=candidate, other=0.0)
+        pixel = tl.where(candidate & (offset == tap), value, pixel)
+    return pixel
 
 
 @triton.jit

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <ostream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -26,17 +27,23 @@ void check(bool condition, const Parts&... parts) {
   if (!condition) fail(parts...);
 }
 
-// "[2, 64, 16, 16]"
-inline std::string format(const Sizes& sizes) {
-  std::ostringstream text;
-  text << '[';
-  for (size_t i = 0; i < sizes.size(); ++i) text << (i == 0 ? "" : ", ") << sizes[i];
-  text << ']';
-  return text.str();
-}
+using Ints = torch::headeronly::IntHeaderOnlyArrayRef;
+
+// Numbers that become text, "[2, 64, 16, 16]", only when they are printed: the checks below run in every call.
+struct Listed {
+  Ints numbers;
+
+  friend std::ostream& operator<<(std::ostream& text, const Listed& list) {
+    text << '[';
+    for (size_t i = 0; i < list.numbers.size(); ++i) text << (i == 0 ? "" : ", ") << list.numbers[i];
+    return text << ']';
+  }
+};
+
+inline Listed listed(Ints numbers) { return {numbers}; }
 
 // The name Python users know: "float32", not "Float".
-inline std::string dtype_name(ScalarType dtype) {
+inline const char* dtype_name(ScalarType dtype) {
   switch (dtype) {
     case ScalarType::Float:
       return "float32";
@@ -65,7 +72,7 @@ inline std::string dtype_name(ScalarType dtype) {
 
 inline void check_4d(const char* op, const char* argument, const Tensor& tensor) {
   check(tensor.dim() == 4, op, ": expected ", argument, " with 4 dimensions (N, C, H, W), got shape ",
-        format(sizes_of(tensor)));
+        listed(tensor.sizes()));
 }
 
 inline void check_dtype(const char* op, const char* argument, const Tensor& tensor, ScalarType dtype) {
@@ -73,9 +80,9 @@ inline void check_dtype(const char* op, const char* argument, const Tensor& tens
         dtype_name(tensor.scalar_type()));
 }
 
-inline void check_shape(const char* op, const char* argument, const Tensor& tensor, const Sizes& expected) {
-  check(sizes_of(tensor) == expected, op, ": expected ", argument, " of shape ", format(expected), ", got ",
-        format(sizes_of(tensor)));
+inline void check_shape(const char* op, const char* argument, const Tensor& tensor, Ints expected) {
+  check(tensor.sizes().equals(expected), op, ": expected ", argument, " of shape ", listed(expected), ", got ",
+        listed(tensor.sizes()));
 }
 
 inline void check_same_device(const char* op, const char* argument, const Tensor& tensor, const Tensor& x) {
@@ -95,10 +102,10 @@ inline void check_parameter(const char* op, const char* argument, const Tensor& 
 // Both entries of `pair` are at least `minimum` and small enough that no product of two of them overflows.
 inline void check_pair(const char* op, const char* argument, const Pair& pair, int64_t minimum) {
   constexpr int64_t maximum = std::numeric_limits<int32_t>::max();
-  check(pair.size() == 2, op, ": expected ", argument, " with 2 values (height, width), got ", format(pair));
+  check(pair.size() == 2, op, ": expected ", argument, " with 2 values (height, width), got ", listed(pair));
   for (const int64_t value : pair) {
     check(value >= minimum && value <= maximum, op, ": expected ", argument, " between ", minimum, " and ", maximum,
-          ", got ", format(pair));
+          ", got ", listed(pair));
   }
 }
 
@@ -109,24 +116,24 @@ inline void check_window(const char* op, const Pair& kernel_size, const Pair& st
   check_pair(op, "padding", padding, 0);
   check_pair(op, "dilation", dilation, 1);
   check(kernel_size[0] * kernel_size[1] <= std::numeric_limits<int32_t>::max(), op,
-        ": expected kernel_size with at most 2^31 - 1 taps, got ", format(kernel_size));
+        ": expected kernel_size with at most 2^31 - 1 taps, got ", listed(kernel_size));
 }
 
 // Geometry of a pooling over a map of `shape` (N, C, H, W), which messages call `map`. Raises when an output axis would
 // be empty, as PyTorch does, or when padding exceeds half a window.
-inline Geometry pool_geometry(const char* op, const char* map, const Sizes& shape, const Pair& kernel_size,
-                              const Pair& stride, const Pair& padding, const Pair& dilation, bool ceil_mode) {
+inline Geometry pool_geometry(const char* op, const char* map, Ints shape, const Pair& kernel_size, const Pair& stride,
+                              const Pair& padding, const Pair& dilation, bool ceil_mode) {
   check_window(op, kernel_size, stride, padding, dilation);
   Axis axes[2];
   for (int i = 0; i < 2; ++i) {
     const int64_t input = shape[2 + i];
-    check(input > 0, op, ": expected ", map, " with non-empty spatial axes, got shape ", format(shape));
+    check(input > 0, op, ": expected ", map, " with non-empty spatial axes, got shape ", listed(shape));
     const int64_t extent = (kernel_size[i] - 1) * dilation[i] + 1;
     check(2 * padding[i] <= extent, op, ": expected padding of at most half the window extent, got padding ",
-          format(padding), " for kernel_size ", format(kernel_size), " and dilation ", format(dilation));
+          listed(padding), " for kernel_size ", listed(kernel_size), " and dilation ", listed(dilation));
     const int64_t output = window_count(input, kernel_size[i], stride[i], padding[i], dilation[i], ceil_mode);
-    check(output > 0, op, ": expected ", map, " large enough for one window of kernel_size ", format(kernel_size),
-          ", got shape ", format(shape));
+    check(output > 0, op, ": expected ", map, " large enough for one window of kernel_size ", listed(kernel_size),
+          ", got shape ", listed(shape));
     axes[i] = {input, output, kernel_size[i], stride[i], padding[i], dilation[i]};
   }
   return {axes[0], axes[1]};
@@ -134,7 +141,7 @@ inline Geometry pool_geometry(const char* op, const char* map, const Sizes& shap
 
 inline Geometry pool_geometry(const char* op, const Tensor& x, const Pair& kernel_size, const Pair& stride,
                               const Pair& padding, const Pair& dilation, bool ceil_mode) {
-  return pool_geometry(op, "x", sizes_of(x), kernel_size, stride, padding, dilation, ceil_mode);
+  return pool_geometry(op, "x", x.sizes(), kernel_size, stride, padding, dilation, ceil_mode);
 }
 
 // Geometry of unpooling `windows` (its last two axes count the windows) to a map of `output_size`.

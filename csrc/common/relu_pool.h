@@ -13,10 +13,10 @@ inline Geometry check_relu_pool_backward(const char* op, const Tensor& grad, con
                                          const Tensor& offsets, const Pair& kernel_size, const Pair& stride,
                                          const Pair& padding, const Pair& dilation, const Pair& input_size) {
   check_4d(op, "grad", grad);
-  check_shape(op, "values", values, sizes_of(grad));
+  check_shape(op, "values", values, grad.sizes());
   check_dtype(op, "values", values, grad.scalar_type());
   check_same_device(op, "values", values, grad);
-  check_shape(op, "offsets", offsets, sizes_of(grad));
+  check_shape(op, "offsets", offsets, grad.sizes());
   check_same_device(op, "offsets", offsets, grad);
   const Geometry g = unpool_geometry(op, grad, kernel_size, stride, padding, dilation, input_size);
   check_dtype(op, "offsets", offsets, offset_dtype(g.taps()));

@@ -39,17 +39,46 @@ inline MemoryFormat memory_format_of(const Tensor& x) {
   return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
 }
 
-// aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype, Layout? layout, Device? device, bool? pin_memory,
-//                           MemoryFormat? memory_format) -> Tensor
-// Uninitialised memory on the device of `like`.
-inline Tensor allocate(const Sizes& size, ScalarType dtype, MemoryFormat memory_format, const Tensor& like) {
-  return torch::stable::empty(size, dtype, std::nullopt, like.device(), std::nullopt, memory_format);
+// Dimensions from the fastest in memory to the slowest; only images (N, C, H, W) have the channels-last layout.
+inline Sizes dimensions_by_stride(int64_t count, MemoryFormat memory_format) {
+  if (memory_format == MemoryFormat::ChannelsLast) return {1, 3, 2, 0};
+  Sizes dimensions(count);
+  for (int64_t i = 0; i < count; ++i) dimensions[i] = count - 1 - i;
+  return dimensions;
 }
 
-// aten::contiguous(Tensor(a) self, *, MemoryFormat memory_format) -> Tensor(a)
-// The tensor itself when it already has that layout.
+// Uninitialised memory on the device of `like`. Through the C interface: a call of aten::empty by its name takes longer
+// than a small pooling.
+inline Tensor allocate(const Sizes& size, ScalarType dtype, MemoryFormat memory_format, const Tensor& like) {
+  const auto count = static_cast<int64_t>(size.size());
+  Sizes strides(count);
+  int64_t stride = 1;
+  for (const int64_t dimension : dimensions_by_stride(count, memory_format)) {
+    strides[dimension] = stride;
+    stride *= size[dimension] > 0 ? size[dimension] : 1;
+  }
+  int32_t device = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  AtenTensorHandle tensor = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+      count, size.data(), strides.data(), static_cast<int32_t>(dtype), device, like.get_device_index(), &tensor));
+  return Tensor(tensor);
+}
+
+// Whether the elements stand in that order without gaps; the stride of a dimension of one element says nothing.
+inline bool has_layout(const Tensor& tensor, MemoryFormat memory_format) {
+  int64_t stride = 1;
+  for (const int64_t dimension : dimensions_by_stride(tensor.dim(), memory_format)) {
+    const int64_t size = tensor.size(dimension);
+    if (size != 1 && tensor.stride(dimension) != stride) return false;
+    stride *= size;
+  }
+  return true;
+}
+
+// The tensor itself when it already has that layout, else a copy.
 inline Tensor with_layout(const Tensor& tensor, MemoryFormat memory_format) {
-  return torch::stable::contiguous(tensor, memory_format);
+  return has_layout(tensor, memory_format) ? tensor : torch::stable::contiguous(tensor, memory_format);
 }
 
 // at::parallel_for: PyTorch's own threads, so torch.set_num_threads is respected. `body(begin, end)` must not throw.

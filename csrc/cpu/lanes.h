@@ -113,6 +113,14 @@ void for_chunks(int64_t n, const Body& body, int64_t begin = 0) {
   }
 }
 
+// for_chunks where elements behind the n-th may be met as well, because they are there and are done again later: whole
+// vectors, half as wide for a short row.
+template <int widest, typename Body>
+void for_chunks_and_over(int64_t n, const Body& body) {
+  if (n <= widest / 2) return body(std::integral_constant<int, widest / 2>{}, 0);
+  for (int64_t i = 0; i < n; i += widest) body(std::integral_constant<int, widest>{}, i);
+}
+
 // The order of pooling, on keys: of two elements the one with the greater key is the greater number. All functions take
 // one element or a vector of them and give a truth value or a mask.
 template <typename scalar_t>

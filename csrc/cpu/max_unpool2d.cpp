@@ -77,7 +77,7 @@ struct MaxUnpool {
 Tensor max_unpool2d_cpu(const Tensor& x, const Tensor& indices, const Pair& output_size) {
   constexpr const char* op = "max_unpool2d";
   check_4d(op, "x", x);
-  check_shape(op, "indices", indices, sizes_of(x));
+  check_shape(op, "indices", indices, x.sizes());
   check_dtype(op, "indices", indices, ScalarType::Long);
   check_same_device(op, "indices", indices, x);
   check_pair(op, "output_size", output_size, 0);

@@ -4,10 +4,9 @@
 // Where windows overlap: "sum" reads all; "last" gives 0 to a window whose pixel a later one claims; "mean" divides by
 // the number of windows that claim the pixel (in float32 for bfloat16 and float16).
 //
-// A contiguous tensor is N * C images of one channel, a channels-last one N images of C channels. "sum": work item = a
-// row of windows of one image; small windows read all taps and select (lanes = windows of a contiguous row, or
-// channels), others read the one tap they need. "last" (last_claim.h) and "mean", where windows meet: work item = the
-// channels of an image that one thread takes.
+// A contiguous tensor is N * C images of one channel, a channels-last one N images of C channels; work item = a row of
+// windows of one image (gather_rows.h). "last" first takes the switches of the losers away (rivals.h), or marks pixels
+// (last_claim.h) where too many windows meet; "mean" counts them, work item = the channels of an image.
 //
 // Bytes moved per window, s = element size, o = offset size: read KH * KW * s + o when windows do not overlap (every
 // cache line of the map is touched), write s.
@@ -17,143 +16,53 @@
 #include "common/checks.h"
 #include "common/dtype.h"
 #include "cpu/accumulate.h"
-#include "cpu/lanes.h"
+#include "cpu/gather_rows.h"
 #include "cpu/last_claim.h"
 #include "cpu/planes.h"
+#include "cpu/rivals.h"
 #include "cpu/tap_table.h"
 #include "cpu/tasks.h"
 
 namespace wwae {
 namespace {
 
-// Windows up to this size select among vector loads of all their taps: cheaper than one scalar load per output.
-constexpr int64_t kSelectTaps = 16;
+// Calls `body(image, rows)` for the rows [begin, end) of windows of all images, at most `most` of an image at a time.
+template <typename Body>
+void for_bands(int64_t begin, int64_t end, int64_t height, int64_t most, const Body& body) {
+  while (begin < end) {
+    const int64_t image = begin / height, row = begin % height;
+    const int64_t last = std::min({row + most, height, row + end - begin});
+    body(image, Range<int64_t>{row, last});
+    begin += last - row;
+  }
+}
 
+// Every window reads. offsets: (images, OH, OW, channels).
 template <typename scalar_t, typename offset_t>
-struct SumGather {
-  using element = element_t<scalar_t>;
-
-  const Geometry& g;
-  int64_t images;
-  int64_t channels;
-  const element* x;  // (images, H, W, channels)
-  const offset_t* offsets;  // (images, OH, OW, channels)
-  element* values;  // (images, OH, OW, channels)
-
-  int64_t map_size() const { return g.h.input * g.w.input * channels; }
-  int64_t row_size() const { return g.w.output * channels; }
-
-  void run() const {
-    const TapTable taps(g, g.w.input * channels, channels);
-    const Range<int64_t> whole = g.w.whole_windows();
-    const bool all_real = all_whole(g.h) && all_whole(g.w);
-    const int64_t grain = grain_size(row_size() * std::min(g.taps(), kSelectTaps));
-    parallel_for(0, images * g.h.output, grain, [&](int64_t begin, int64_t end) {
-      for_each_item(begin, end, g.h.output, [&](int64_t image, int64_t oh) {
-        if (all_real && selects_windows()) {
-          select_windows(image, oh);
-        } else if (all_real && selects_channels()) {
-          for (int64_t ow = 0; ow < g.w.output; ++ow) select_channels(image, oh, ow);
-        } else {
-          read_row(image, oh, taps, whole);
-        }
-      });
+void gather_all(const Geometry& g, const Planes& planes, const element_t<scalar_t>* x, const offset_t* offsets,
+                element_t<scalar_t>* values) {
+  const RowGather<scalar_t, offset_t> gather(g, planes, x, values);
+  const int64_t row_size = g.w.output * planes.channels;
+  parallel_for(0, planes.images * g.h.output, grain_size(gather.row_cost()), [&](int64_t begin, int64_t end) {
+    for_bands(begin, end, g.h.output, g.h.output, [&](int64_t image, Range<int64_t> rows) {
+      gather.rows(image, rows, offsets + (image * g.h.output + rows.begin) * row_size, row_size);
     });
-  }
+  });
+}
 
-  // True when every tap of every window is real.
-  static bool all_whole(const Axis& axis) {
-    return axis.padding == 0 && axis.position(axis.output - 1, axis.kernel - 1) < axis.input;
-  }
-
-  bool selects_windows() const {
-    return channels == 1 && g.h.kernel == 2 && g.w.kernel == 2 && g.w.stride == 2 && g.w.dilation == 1;
-  }
-
-  bool selects_channels() const { return channels >= 4 && g.taps() <= kSelectTaps; }
-
-  // A row of 2x2 windows, stride 2 across: lanes = windows.
-  void select_windows(int64_t image, int64_t oh) const {
-    using lane_t = offset_lane_t<element, offset_t>;
-    const int64_t first = (image * g.h.output + oh) * g.w.output;
-    const element* top = x + image * map_size() + g.h.start(oh) * g.w.input;
-    const element* bottom = top + g.h.dilation * g.w.input;
-    for_offset_chunks<element, offset_t>(g.w.output, [&](auto width, int64_t i) {
-      constexpr int N = width;
-      const Vector<lane_t, N> tap = convert<lane_t, offset_t, N>(load<N>(offsets + first + i));
-      Vector<element, N> value{};
-      value = tap == 0 ? load_even<N>(top + 2 * i) : value;
-      value = tap == 1 ? load_odd<N>(top + 2 * i) : value;
-      value = tap == 2 ? load_even<N>(bottom + 2 * i) : value;
-      value = tap == 3 ? load_odd<N>(bottom + 2 * i) : value;
-      store<N>(values + first + i, value);
+// The windows that no later one takes the pixel of read, the others give 0. offsets: (images, OH, OW, channels).
+template <typename scalar_t>
+void gather_winners(const Geometry& g, const Planes& planes, const Rivals& rivals, const element_t<scalar_t>* x,
+                    const uint8_t* offsets, element_t<scalar_t>* values) {
+  const RowGather<scalar_t, uint8_t> gather(g, planes, x, values);
+  const int64_t image_size = planes.windows * planes.channels;
+  parallel_for(0, planes.images * g.h.output, grain_size(gather.row_cost()), [&](int64_t begin, int64_t end) {
+    Winners winners(rivals, g.h.output, g.w.output, planes.channels);
+    for_bands(begin, end, g.h.output, winners.band(), [&](int64_t image, Range<int64_t> rows) {
+      gather.rows(image, rows, winners.find(offsets + image * image_size, rows), winners.pitch());
     });
-  }
-
-  // All channels of a small window: lanes = channels.
-  void select_channels(int64_t image, int64_t oh, int64_t ow) const {
-    using lane_t = offset_lane_t<element, offset_t>;
-    const int64_t first = (image * g.h.output + oh) * row_size() + ow * channels;
-    const element* corner = x + image * map_size() + (g.h.start(oh) * g.w.input + g.w.start(ow)) * channels;
-    for_offset_chunks<element, offset_t>(channels, [&](auto width, int64_t i) {
-      constexpr int N = width;
-      const Vector<lane_t, N> switches = convert<lane_t, offset_t, N>(load<N>(offsets + first + i));
-      Vector<element, N> value{};
-      for (int64_t r = 0; r < g.h.kernel; ++r) {
-        const element* row = corner + r * g.h.dilation * g.w.input * channels + i;
-        for (int64_t c = 0; c < g.w.kernel; ++c) {
-          const auto tap = static_cast<lane_t>(r * g.w.kernel + c);
-          const element* source = row + c * g.w.dilation * channels;
-          value = switches == tap ? load<N>(source) : value;
-          prefetch_ahead(source);
-        }
-      }
-      store<N>(values + first + i, value);
-    });
-  }
-
-  // Any windows, each reading its one tap; `whole`: the windows of a row whose columns are all real.
-  void read_row(int64_t image, int64_t oh, const TapTable& taps, Range<int64_t> whole) const {
-    const int64_t top = g.h.start(oh);
-    const bool inside = top >= 0 && top + g.h.extent() <= g.h.input;
-    const Range<int64_t> unchecked = inside ? whole : Range<int64_t>{g.w.output, g.w.output};
-    const int64_t first = (image * g.h.output + oh) * row_size();
-    const offset_t* offset = offsets + first;
-    element* value = values + first;
-    checked_windows(image, top, {0, unchecked.begin}, taps, offset, value);
-    const int64_t* steps = taps.steps();
-    const auto tap_count = static_cast<uint64_t>(taps.size());
-    const int64_t stride = g.w.stride * channels;
-    const element* corner = x + image * map_size() + (top * g.w.input + g.w.start(unchecked.begin)) * channels;
-    const auto read = [=](int64_t i, const element* from) {
-      const int64_t tap = offset[i];
-      value[i] = static_cast<uint64_t>(tap) < tap_count ? from[steps[tap]] : element{0};
-    };
-    if (channels == 1) {  // a plain loop, without one over channels in it
-      for (int64_t ow = unchecked.begin; ow < unchecked.end; ++ow, corner += stride) read(ow, corner);
-    } else {
-      for (int64_t ow = unchecked.begin; ow < unchecked.end; ++ow, corner += stride) {
-        for (int64_t c = 0; c < channels; ++c) read(ow * channels + c, corner + c);
-      }
-    }
-    checked_windows(image, top, {unchecked.end, g.w.output}, taps, offset, value);
-  }
-
-  // Windows of a row, starting in row `top` of the map, whose taps may lie outside it.
-  void checked_windows(int64_t image, int64_t top, Range<int64_t> windows, const TapTable& taps, const offset_t* offset,
-                       element* value) const {
-    for (int64_t ow = windows.begin; ow < windows.end; ++ow) {
-      const int64_t left = g.w.start(ow);
-      const element* corner = x + image * map_size() + (top * g.w.input + left) * channels;
-      for (int64_t i = ow * channels; i < (ow + 1) * channels; ++i) {
-        const int64_t tap = offset[i];
-        const bool real =
-            taps.contains(tap) && g.h.contains(top + taps[tap].row) && g.w.contains(left + taps[tap].column);
-        value[i] = real ? corner[i - ow * channels + taps.step(tap)] : element{0};
-      }
-    }
-  }
-};
+  });
+}
 
 // Where the switches of one image point: pixel numbers h * W + w.
 template <typename offset_t>
@@ -196,8 +105,12 @@ class Pointers {
 
 // Overlapping windows. x: (images, pixels, channels); offsets and values: (images, windows, channels).
 template <typename scalar_t, typename offset_t>
-void gather_last_switch(const Planes& planes, const Pointers<offset_t>& pointers, const element_t<scalar_t>* x,
-                        const offset_t* offsets, element_t<scalar_t>* values) {
+void gather_last(const Geometry& g, const Planes& planes, const element_t<scalar_t>* x, const offset_t* offsets,
+                 element_t<scalar_t>* values) {
+  if constexpr (std::is_same_v<offset_t, uint8_t>) {
+    if (const Rivals rivals(g); rivals.few()) return gather_winners<scalar_t>(g, planes, rivals, x, offsets, values);
+  }
+  const Pointers<offset_t> pointers(g);
   const int64_t stride = planes.channels;
   planes.for_each(
       [&] { return Marks(planes.pixels, stride); },
@@ -209,8 +122,9 @@ void gather_last_switch(const Planes& planes, const Pointers<offset_t>& pointers
 }
 
 template <typename scalar_t, typename offset_t>
-void gather_mean(const Planes& planes, const Pointers<offset_t>& pointers, const element_t<scalar_t>* x,
-                 const offset_t* offsets, element_t<scalar_t>* values) {
+void gather_mean(const Geometry& g, const Planes& planes, const element_t<scalar_t>* x, const offset_t* offsets,
+                 element_t<scalar_t>* values) {
+  const Pointers<offset_t> pointers(g);
   const int64_t stride = planes.channels;
   const auto scratch = [] { return std::vector<int32_t>(); };
   planes.for_each(scratch, [&](std::vector<int32_t>& counts, int64_t image, Range<int64_t> channels) {
@@ -263,12 +177,10 @@ Tensor switch_gather2d_cpu(const Tensor& x, const Tensor& offsets, const Pair& k
       const auto* offset_data = static_cast<const offset_t*>(switches.const_data_ptr());
       auto* output = mutable_elements<scalar_t>(values);
       const Planes planes(offsets, g.h.input * g.w.input, layout);
-      if (mode == Overlap::sum) {
-        const SumGather<scalar_t, offset_t> gather{g, planes.images, planes.channels, input, offset_data, output};
-        return gather.run();
-      }
-      const auto run = mode == Overlap::last ? gather_last_switch<scalar_t, offset_t> : gather_mean<scalar_t, offset_t>;
-      run(planes, Pointers<offset_t>(g), input, offset_data, output);
+      const auto run = mode == Overlap::sum    ? gather_all<scalar_t, offset_t>
+                       : mode == Overlap::last ? gather_last<scalar_t, offset_t>
+                                               : gather_mean<scalar_t, offset_t>;
+      run(g, planes, input, offset_data, output);
     });
   });
   return values;

@@ -152,7 +152,7 @@ Tensor switch_unpool2d_cpu(const Tensor& x, const Tensor& offsets, const Pair& k
                            const std::string& overlap) {
   constexpr const char* op = "switch_unpool2d";
   check_4d(op, "x", x);
-  check_shape(op, "offsets", offsets, sizes_of(x));
+  check_shape(op, "offsets", offsets, x.sizes());
   check_same_device(op, "offsets", offsets, x);
   const Geometry g = unpool_geometry(op, x, kernel_size, stride, padding, dilation, output_size);
   const ScalarType offsets_type = offset_dtype(g.taps());

@@ -26,7 +26,6 @@ void unpool_2x2_rows(const Geometry g, int64_t planes, Range<int64_t> rows, cons
   using element = element_t<scalar_t>;
   using lane_t = signed_t<element>;
   constexpr int kWidest = kLanes<element>;
-  constexpr int kHalf = kWidest / 2;
   const Range<int64_t> whole = g.w.whole_windows();  // windows of a row with both columns inside
   const int64_t n = whole.end - whole.begin;
   const int64_t left = g.w.start(whole.begin);  // 0, or 1 behind a window that hangs over the left border
@@ -54,11 +53,7 @@ void unpool_2x2_rows(const Geometry g, int64_t planes, Range<int64_t> rows, cons
     };
     // The last vector may run over the end of the row, into elements that this thread fills after it.
     if (first + whole.begin + n + kWidest <= windows && begin + left + 2 * (n + kWidest) <= end) {
-      if (n <= kHalf) {
-        select(std::integral_constant<int, kHalf>{}, 0);
-      } else {
-        for (int64_t i = 0; i < n; i += kWidest) select(std::integral_constant<int, kWidest>{}, i);
-      }
+      for_chunks_and_over<kWidest>(n, select);
     } else {
       for_chunks<kWidest>(n, select);
     }

@@ -15,8 +15,8 @@ std::tuple<Tensor, Tensor> conv_relu_pool2d_cuda(const Tensor& x, const Tensor& 
   check_4d(op, "x", x);
   check_half(op, x);
   check(conv_stride == Pair{1, 1} && conv_dilation == Pair{1, 1} && groups == 1, op,
-        ": the CUDA kernel takes conv_stride 1, conv_dilation 1 and groups 1, got ", format(conv_stride), ", ",
-        format(conv_dilation), " and ", groups);
+        ": the CUDA kernel takes conv_stride 1, conv_dilation 1 and groups 1, got ", listed(conv_stride), ", ",
+        listed(conv_dilation), " and ", groups);
   check_weight(op, weight, bias, x);
   const Convolution conv = plan_convolution(op, x.size(0), x.size(1), {x.size(2), x.size(3)}, weight.size(0),
                                             {weight.size(2), weight.size(3)}, conv_padding);
@@ -26,7 +26,7 @@ std::tuple<Tensor, Tensor> conv_relu_pool2d_cuda(const Tensor& x, const Tensor& 
   const Geometry32 pool = narrow(op, geometry);
   check_pixels(op, x.size(0), {geometry.h.output, geometry.w.output});
   check(tile_windows(pool.h) > 0 && tile_windows(pool.w) > 0, op, ": the CUDA kernel takes windows that span at most ",
-        kTileSide, " positions, got kernel_size ", format(kernel_size), " and dilation ", format(dilation));
+        kTileSide, " positions, got kernel_size ", listed(kernel_size), " and dilation ", listed(dilation));
   const DeviceGuard guard(x.get_device_index());
   const MemoryFormat layout = memory_format_of(x);
   const Sizes size = {x.size(0), weight.size(0), geometry.h.output, geometry.w.output};

@@ -46,7 +46,7 @@ inline void check_pixels(const char* op, int64_t images, const Pair& size) {
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
   const bool fits =
       images <= most && size[0] <= most && size[1] <= most && (size[1] == 0 || images * size[0] <= most / size[1]);
-  check(fits, op, ": the CUDA kernel takes maps of fewer than 2^31 pixels, got ", images, " of ", format(size));
+  check(fits, op, ": the CUDA kernel takes maps of fewer than 2^31 pixels, got ", images, " of ", listed(size));
 }
 
 // Stride 1, dilation 1 and one group, of a map of `size` (H, W) with `channels`. Raises where no position is left, and
@@ -56,8 +56,8 @@ inline Convolution plan_convolution(const char* op, int64_t images, int64_t chan
   check_pair(op, "conv_kernel_size", kernel_size, 1);
   check_pair(op, "conv_padding", padding, 0);
   for (int i = 0; i < 2; ++i) {
-    check(size[i] + 2 * padding[i] >= kernel_size[i], op, ": expected a map of at least ", format(kernel_size),
-          " with conv_padding ", format(padding), ", got ", format(size));
+    check(size[i] + 2 * padding[i] >= kernel_size[i], op, ": expected a map of at least ", listed(kernel_size),
+          " with conv_padding ", listed(padding), ", got ", listed(size));
   }
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
   check_pixels(op, images, {size[0] + 2 * padding[0], size[1] + 2 * padding[1]});
@@ -70,20 +70,20 @@ inline Convolution plan_convolution(const char* op, int64_t images, int64_t chan
   const bool fits =
       kernel_size[0] <= kMostTaps && kernel_size[1] <= kMostTaps && gemm_shared_bytes(conv) <= kMostGemmShared;
   check(fits, op, ": the CUDA kernel takes weights of at most ", kMostTaps, " x ", kMostTaps, " taps, got ",
-        format(kernel_size));
+        listed(kernel_size));
   return conv;
 }
 
 // The geometry of unpooling `x` (N, C, OH, OW) to `output_size`. Raises for windows of more than 256 taps.
 inline Geometry check_unpooled(const char* op, const Tensor& x, const Tensor& offsets, const Pair& kernel_size,
                                const Pair& stride, const Pair& padding, const Pair& dilation, const Pair& output_size) {
-  check_shape(op, "offsets", offsets, sizes_of(x));
+  check_shape(op, "offsets", offsets, x.sizes());
   check_same_device(op, "offsets", offsets, x);
   const Geometry geometry = unpool_geometry(op, x, kernel_size, stride, padding, dilation, output_size);
   check_dtype(op, "offsets", offsets, offset_dtype(geometry.taps()));
   check_pixels(op, x.size(0), {x.size(2), x.size(3)});
   check(geometry.taps() <= 256, op, ": the CUDA kernel takes windows of at most 256 taps, got kernel_size ",
-        format(kernel_size));
+        listed(kernel_size));
   return geometry;
 }
 

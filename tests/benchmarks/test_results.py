@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import results, table, traffic
-from benchmarks.cases import PROVIDERS, Case, Setting, cases, quick_cases, settings
+from benchmarks.cases import PROVIDERS, Case, Setting, cases, convolved_cases, quick_cases, settings
+from benchmarks.convolution import convolution_flops
 from benchmarks.measure import quantiles
 
 CASE = Case("a", batch=2, channels=3, size=8, kernel=2, stride=2)
@@ -53,6 +54,24 @@ def test_cases_are_the_ones_the_design_names():
         "window16",
     ]
     assert {c.batch for c in cases(64)} == {64}
+
+
+def test_convolutions_are_measured_where_vgg_and_a_swwae_pool():
+    chosen = convolved_cases(4)
+    assert [c.name for c in chosen] == [*(f"vgg16.pool{i}" for i in range(1, 6)), *(f"swwae.pool{i}" for i in range(1, 4))]
+    assert {c.batch for c in chosen} == {4, 64}
+
+
+def test_multiplications_of_a_convolution():
+    once = 2 * 2 * 3 * 64 * 3 * 9
+    for direction, passes in (("forward", 1), ("backward", 2), ("step", 3)):
+        assert convolution_flops(replace(SETTING, direction=direction)) == passes * once
+
+
+def test_a_table_of_what_multiplies_has_a_column_for_the_product_of_matrices():
+    lines = table.table([row(), row("copy", 1.0), row("matmul", 1.5), row("eager", 4.0)], "o")
+    assert lines[0] == ("case", "dtype", "layout", "direction", "ms", "GB/s", "% of copy", "% of matmul", "× eager", "× compile")
+    assert lines[1][4:] == ("2.000", "1.0", "50", "75", "2.00", "–")
 
 
 def test_settings_keep_the_providers_of_a_comparison_together():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from idx_files import write_data_set
 
-from wwae.data import DataError, load_images, select_training_data
+from wwae.data import DataError, load_images, load_staged_data, select_training_data
 from wwae.training.configuration import ConfigurationError, DataConfiguration
 
 
@@ -48,3 +48,36 @@ def test_too_many_labels_are_refused(tmp_path: Path) -> None:
     configuration = DataConfiguration(dataset="mnist", root=tmp_path, labels=100)
     with pytest.raises(ConfigurationError, match=r"data\.labels: expected at most 60"):
         select_training_data(load_images(configuration), configuration, labelled_seed=0, validation_seed=0)
+
+
+def test_a_part_of_the_training_images_is_the_same_for_every_labelled_draw(tmp_path: Path) -> None:
+    write_data_set(tmp_path, train=200)
+    configuration = DataConfiguration(dataset="mnist", root=tmp_path, labels=20, validation=10, train_images=90)
+    images = load_images(configuration)
+
+    def everything(labelled_seed: int, validation_seed: int) -> tuple[torch.Tensor, list[int]]:
+        data = select_training_data(images, configuration, labelled_seed=labelled_seed, validation_seed=validation_seed)
+        parts = (data.labelled.images, data.unlabelled, data.validation.images)
+        sums = torch.cat(parts).long().sum((1, 2, 3)).sort().values
+        return sums, [len(part) for part in parts]
+
+    first, sizes = everything(0, 3)
+    assert sizes == [20, 60, 10]
+    assert torch.equal(first, everything(1, 3)[0]) and not torch.equal(first, everything(0, 4)[0])
+
+
+def test_more_training_images_than_there_are_are_refused(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    configuration = DataConfiguration(dataset="mnist", root=tmp_path, train_images=61)
+    with pytest.raises(ConfigurationError, match=r"data\.train_images: expected at most 60 or 'all', got 61"):
+        select_training_data(load_images(configuration), configuration, labelled_seed=0, validation_seed=0)
+
+
+def test_a_run_in_stages_has_the_same_images(tmp_path: Path) -> None:
+    write_data_set(tmp_path, train=200)
+    configuration = DataConfiguration(dataset="mnist", root=tmp_path, labels=50, validation=30)
+    data = load_staged_data(configuration, 3, 1)
+    expected = select_training_data(load_images(configuration), configuration, labelled_seed=1, validation_seed=3)
+    assert (data.classes, len(data.labelled), len(data.unlabelled), len(data.everything)) == (10, 50, 120, 170)
+    assert torch.equal(data.everything.read(torch.tensor([60])).images, expected.unlabelled[10:11])
+    assert torch.equal(data.labelled.read(torch.arange(50)).labels, expected.labelled.labels)

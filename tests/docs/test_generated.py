@@ -19,7 +19,7 @@ def script(monkeypatch):
     before = set(sys.modules)
     yield importlib.import_module
     for name in set(sys.modules) - before:
-        if name.startswith(("make_", "generated")):
+        if name.startswith(("make_", "generated", "staged_results", "inversion_results")):
             del sys.modules[name]
 
 
@@ -52,6 +52,10 @@ def test_a_document_without_markers_is_left_alone(script, tmp_path):
         ("wwae train mnist-swwae --data.root /a/b --labels 100", "wwae train mnist-swwae --data.root DIR --labels 100"),
         ("wwae train --data.root='/a b/c' --run.dir=/tmp/x --seed 1", "wwae train --data.root=DIR --seed 1"),
         ("wwae train --run.dir '/tmp/my runs/x'", "wwae train"),
+        ("wwae train a --model.weights /a/b.pth --seed 1", "wwae train a --model.weights b.pth --seed 1"),
+        ("wwae train a --model.weights=IMAGENET1K_V1", "wwae train a --model.weights=IMAGENET1K_V1"),
+        ("wwae train a --start-from /tmp/b --seed 1", "wwae train a --start-from runs/b --seed 1"),
+        ("wwae train a --start-from='/tmp/my runs/b'", "wwae train a --start-from=runs/b"),
     ],
 )
 def test_a_recorded_command_names_no_folder_of_a_machine(script, command, expected):
@@ -82,6 +86,28 @@ def test_a_finished_run_becomes_rows_beside_the_paper(script, tmp_path, monkeypa
     text = results.generated_text()
     assert "| 100 | 0.5 | 1 | 5 | 0 | SWWAE | 10.00 | 8.71 ± 0.34 | +1.29 |" in text
     assert "`wwae train mnist-swwae --data.root DIR`: 10 minutes of training on cpu" in text
+
+
+def test_finished_runs_in_stages_become_means_beside_the_paper(script, tmp_path, monkeypatch):
+    from wwae.recipes import find_recipe
+    from wwae.training import RunDirectory
+
+    results = script("make_results")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    for seed, control, augmented in ((0, 6.0, 5.0), (1, 7.0, 6.5)):
+        path = tmp_path / f"run-{seed}"
+        changes = {"seed": seed, "data": {"root": tmp_path}, "run": {"dir": path}}
+        directory = RunDirectory.create(path, find_recipe("mnist-vgg-swwae-all").configuration().updated(changes))
+        metrics = {"classifier_test_error": 7.0, "baseline_test_error": control, "test_error": augmented, "reconstruction_l2": 3.0}
+        facts = {"seed": seed, "epochs": 5, "seconds": 90.0, "device": "cpu", "versions": {"torch": "2.15"}}
+        command = f"wwae train mnist-vgg-swwae-all --start-from {tmp_path}/run-0"
+        directory.write_summary({"recipe": "mnist-vgg-swwae-all", "command": command, "metrics": metrics, "stages": {}, **facts})
+        results.add(path)
+    text = results.generated_text()
+    row = "| SWWAE-all | 0, 1 | 7.00 ± 0.00 | 6.50 ± 0.71 | 5.75 ± 1.06 | -0.75 ± 0.35 | -1.66 | 3.00 ± 0.00 |"
+    assert "## mnist-vgg\n" in text and row in text
+    words = "(and with seeds 1): 1.5 to 1.5 minutes of training on cpu, PyTorch 2.15"
+    assert f"- `wwae train mnist-vgg-swwae-all --start-from runs/run-0` {words}" in text
 
 
 def test_measurements_become_tables_and_a_figure(script, tmp_path, monkeypatch):

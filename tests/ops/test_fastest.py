@@ -223,6 +223,19 @@ def test_show_backends_prints_what_was_chosen_and_why(monkeypatch, capsys, tmp_p
     assert "  conv_relu_pool2d((1, 2))\n    composition: composition 3.0 us, triton 4.2 us, no cuda (float64)\n" in text
 
 
+def test_a_library_kernel_runs_behind_what_was_put_in_its_place():
+    kernel = backends._kept("switch_pool2d", "CPU")
+    seen = []
+    x = torch.randn(1, 2, 6, 6)
+    expected = wwae.ops.switch_pool2d(x, 2)
+    with torch.library._scoped_library("wwae", "IMPL") as library:
+        library.impl("switch_pool2d", lambda *a: (seen.append(len(a)), kernel(*a))[1], "CPU", allow_override=True)
+        values, switches = wwae.ops.switch_pool2d(x, 2)
+    assert seen == [6]
+    assert torch.equal(values, expected[0])
+    assert switches == expected[1]
+
+
 def test_the_choice_on_a_gpu_has_the_composition_and_every_kernel(monkeypatch):
     seen = {}
     monkeypatch.setattr(backends, "fastest", lambda operation, implementations, *_: seen.update({operation: list(implementations)}))

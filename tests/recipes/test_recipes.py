@@ -2,14 +2,15 @@ import pytest
 
 from wwae.models import SWWAE, parse_architecture
 from wwae.recipes import RECIPES, find_recipe
-from wwae.training.configuration import ConfigurationError, TrainingConfiguration
+from wwae.training import ConfigurationError
+from wwae.training.configuration import Configuration
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_makes_a_configuration_that_carries_its_name(name: str) -> None:
     recipe = find_recipe(name)
     configuration = recipe.configuration()
-    assert isinstance(configuration, TrainingConfiguration)
+    assert isinstance(configuration, Configuration)
     assert recipe.name == configuration.recipe == name
     assert configuration.run.dir is None and not configuration.resume
     assert "\n" not in recipe.summary + recipe.aim
@@ -20,11 +21,11 @@ def test_a_recipe_survives_a_round_trip_through_toml(name: str, tmp_path) -> Non
     configuration = find_recipe(name).configuration()
     path = tmp_path / "config.toml"
     path.write_text(configuration.to_toml(), encoding="utf-8")
-    assert TrainingConfiguration.from_toml(path) == configuration
+    assert type(configuration).from_toml(path) == configuration
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_uses_the_network_of_the_paper_on_its_data(name: str) -> None:
+@pytest.mark.parametrize("name", ["digits", "mnist-swwae", "fashion-mnist-swwae"])
+def test_every_swwae_recipe_uses_the_network_of_the_paper_on_its_data(name: str) -> None:
     configuration = find_recipe(name).configuration()
     assert configuration.model.architecture == "(64)5c-2p-(64)3c-2p-(64)3c-2p-10fc"
     assert parse_architecture(configuration.model.architecture)
@@ -70,7 +71,7 @@ def test_settings_that_the_paper_did_not_measure_have_no_number() -> None:
     [
         ("mnist_swwae", "unknown recipe 'mnist_swwae', did you mean 'mnist-swwae'?"),
         ("digit", "unknown recipe 'digit', did you mean 'digits'?"),
-        ("xyz", "unknown recipe 'xyz', known are digits, mnist-swwae, fashion-mnist-swwae"),
+        ("xyz", "unknown recipe 'xyz', known are " + ", ".join(RECIPES)),
     ],
 )
 def test_an_unknown_recipe_names_the_nearest(name: str, message: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from wwae.training import ConfigurationError, TrainingConfiguration
+from wwae.training import ConfigurationError, StagedConfiguration, TrainingConfiguration
 
 
 def fields(model: type[BaseModel], prefix: str = "") -> dict:
@@ -18,10 +18,26 @@ def fields(model: type[BaseModel], prefix: str = "") -> dict:
     return found
 
 
-def test_every_setting_has_a_help_text_and_a_default():
-    for name, field in fields(TrainingConfiguration).items():
+@pytest.mark.parametrize("kind", [TrainingConfiguration, StagedConfiguration])
+def test_every_setting_has_a_help_text_and_a_default(kind):
+    for name, field in fields(kind).items():
         assert field.description, name
         assert not field.is_required(), name
+
+
+@pytest.mark.parametrize(
+    ("given", "rates"), [("1e-3,2e-4", (1e-3, 2e-4)), ("0.5", (0.5,)), ("", ()), ([1, 2], (1.0, 2.0)), ((3e-9,), (3e-9,))]
+)
+def test_rates_are_numbers_with_commas(given, rates, tmp_path):
+    configuration = StagedConfiguration().updated({"layerwise": {"rates": given}})
+    assert configuration.layerwise.rates == rates
+    (tmp_path / "config.toml").write_text(configuration.to_toml())
+    assert StagedConfiguration.from_toml(tmp_path / "config.toml") == configuration
+
+
+def test_a_rate_that_is_none_is_named():
+    with pytest.raises(ConfigurationError, match=r"layerwise\.rates"):
+        StagedConfiguration().updated({"layerwise": {"rates": "1e-3,fast"}})
 
 
 def test_toml_round_trip(tmp_path):
@@ -68,7 +84,10 @@ def test_a_configuration_cannot_be_changed_in_place():
         ({"precision": "float16"}, "precision: input should be 'float32' or 'bfloat16', got 'float16'"),
         ({"data": {"labels": 0}}, "data.labels: expected an int of at least 1 or 'all', got 0"),
         ({"data": {"labels": "al"}}, "data.labels: expected an int of at least 1 or 'all', got 'al'"),
-        ({"data": {"dataset": "mnst"}}, "data.dataset: input should be 'digits', 'mnist' or 'fashion-mnist', got 'mnst'"),
+        (
+            {"data": {"dataset": "mnst"}},
+            "data.dataset: input should be 'digits', 'mnist', 'fashion-mnist', 'cifar10' or 'imagenet', got 'mnst'",
+        ),
         ({"data": {"image_size": 0}}, "data.image_size: "),
         ({"data": {"validation": -1}}, "data.validation: "),
         ({"model": {"dropout": 1.0}}, "model.dropout: input should be less than 1, got 1.0"),

@@ -11,13 +11,13 @@ from wwae.models import swwae
 from wwae.nn import SwitchPool2d
 from wwae.ops import Switches
 from wwae.training import ConfigurationError, Split, TrainingData, TrainingDiverged
-from wwae.training.fit import Fit
+from wwae.training.swwae_fit import SwwaeFit
 
 CPU = torch.device("cpu")
 
 
 def make_fit(network="swwae", round_number=1, data=None, **changes):
-    return Fit(network, round_number, small_run(**changes), data or load_bars(0), CPU)
+    return SwwaeFit(network, round_number, small_run(**changes), data or load_bars(0), CPU)
 
 
 def losses(fit, steps):
@@ -34,9 +34,13 @@ def test_one_seed_gives_one_course_of_losses():
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_training_with_stock_pooling_gives_the_same_losses(monkeypatch, batch_norm):
+    """To the bit layer by layer, to rounding where layers are fused."""
     model = {"model": {"architecture": "(8)3c-2p-(8)3c-3p-3fc", "batch_norm": batch_norm}}
+    fused = losses(make_fit(**model), 12)
     fit = make_fit(**model)
+    fit.model.fuse = False
     ours = losses(fit, 12)
+    assert fused == pytest.approx(ours, rel=1e-3)
     weights = {name: value.clone() for name, value in fit.model.state_dict().items()}
 
     def pool(self, x):
@@ -53,6 +57,7 @@ def test_training_with_stock_pooling_gives_the_same_losses(monkeypatch, batch_no
     monkeypatch.setattr(SwitchPool2d, "forward", lambda self, x: calls.append("pool") or pool(self, x))
     monkeypatch.setattr(swwae, "switch_unpool2d", lambda x, switches: calls.append("unpool") or unpool(x, switches))
     stock = make_fit(**model)
+    stock.model.fuse = False
     assert losses(stock, 12) == ours
     assert calls == ["pool", "pool", "unpool", "unpool"] * 12
     for name, value in stock.model.state_dict().items():

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
-from triton.compiler import ASTSource
-from triton.runtime.jit import JITFunction
+from triton.compiler import ASTSource, CompiledKernel
+from triton.runtime.jit import JITFunction, mangle_type
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 POINTER_TYPES = {
     torch.float32: "*fp32",
@@ -38,24 +40,24 @@ class Launch:
     options: dict[str, Any]
 
 
-def launches(host_function: Callable, *args) -> list[Launch]:
-    """The kernels a host function launches; its tensors may lie on the meta device."""
+def launches(host_function: Callable, *args, capability: int = 90) -> list[Launch]:
+    """The kernels a host function launches on a GPU of that capability; its tensors may lie on the meta device."""
     found: list[Launch] = []
 
     def record(kernel: JITFunction, *kernel_args, grid, warmup, **kwargs):
         found.append(Launch(kernel, dict(zip(kernel.arg_names, kernel_args, strict=True)), kwargs))
 
-    with torch.utils._python_dispatch._disable_current_modes():
-        original, JITFunction.run = JITFunction.run, record
-        try:
-            host_function(*args)
-        finally:
-            JITFunction.run = original
+    with (
+        torch.utils._python_dispatch._disable_current_modes(),
+        patch.object(JITFunction, "run", record),
+        patch("torch.cuda.get_device_capability", lambda _: divmod(capability, 10)),
+    ):
+        host_function(*args)
     return found
 
 
-def compile_launch(launch: Launch, capability: int) -> dict[str, Any]:
-    """The compiled stages (ttgir, ptx, cubin), specialised as the launcher would: multiples of 16 and ones are known."""
+def compile_launch(launch: Launch, capability: int) -> CompiledKernel:
+    """Compiled and specialised as the launcher would: multiples of 16 and ones are known. Its `asm` holds the stages."""
     signature: dict[str, str] = {}
     constants: dict[tuple[int, ...], Any] = {}
     attributes: dict[tuple[int, ...], list] = {}
@@ -65,6 +67,8 @@ def compile_launch(launch: Launch, capability: int) -> dict[str, Any]:
         if parameters[name].is_constexpr or value is None or (isinstance(value, int) and value == 1):
             signature[name] = "constexpr"
             constants[(position,)] = value
+        elif isinstance(value, TensorDescriptor):
+            signature[name] = mangle_type(value)
         elif isinstance(value, torch.Tensor):
             signature[name] = POINTER_TYPES[value.dtype]
             divisible = True
@@ -74,12 +78,13 @@ def compile_launch(launch: Launch, capability: int) -> dict[str, Any]:
         if divisible:
             attributes[(position,)] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
-    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch.options).asm
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch.options)
 
 
 @dataclass
 class Resources:
     registers: int
+    """Of a thread."""
     spilled_bytes: int
 
 

@@ -11,6 +11,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from convolution_launches import convolution_launches
 from offline import Launch, compile_launch, launches, resources
 from triton.runtime.jit import JITFunction
 
@@ -85,7 +86,7 @@ def test_compiles_without_spills(capability: int, geometry: tuple, dtype: torch.
     # gradient of soft pooling one or two.
     assert len(compiled) in (20, 21)
     for launch in compiled:
-        used = resources(compile_launch(launch, capability)["ptx"], capability)
+        used = resources(compile_launch(launch, capability).asm["ptx"], capability)
         assert used.spilled_bytes == 0, (launch.kernel.__name__, used)
         assert used.registers <= MOST_REGISTERS, (launch.kernel.__name__, used)
 
@@ -111,11 +112,13 @@ def test_every_kernel_is_compiled_here():
         for overlap in ("last", "sum")
         for launch in every_launch(geometry, torch.bfloat16, channels_last, overlap)
     }
+    convolutions = (convolution_launches(90, (1, 8, 8, 8), 8, 3, TWO_BY_TWO[0], torch.bfloat16, layout) for layout in (False, True))
+    reached |= {launch.kernel.__name__ for launches in convolutions for launch in launches.values()}
     assert kernels_written() == reached
 
 
 def test_every_operation_is_launched_here():
-    functions = inspect.getsource(every_launch)
+    functions = inspect.getsource(every_launch) + inspect.getsource(convolution_launches)
     assert {name for name in triton_kernels.__all__ if f"{name}," not in functions} == set()
 
 
@@ -123,7 +126,7 @@ def test_every_operation_is_launched_here():
 def test_two_by_two_moves_whole_vectors(channels_last: bool):
     """The pool reads its two rows, and the unpool writes them, in 16-byte accesses alone."""
     by_name = {
-        launch.kernel.__name__: compile_launch(launch, 90)["ptx"]
+        launch.kernel.__name__: compile_launch(launch, 90).asm["ptx"]
         for launch in every_launch(TWO_BY_TWO, torch.bfloat16, channels_last, "last")
     }
     loads = [line for line in by_name["switch_pool2d_fwd_kernel"].splitlines() if "ld.global" in line]

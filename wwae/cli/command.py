@@ -87,11 +87,12 @@ def _status_of(error: Exception) -> int | None:
     if isinstance(error, UsageError):
         return WRONG_USE
     from wwae.data import DataError
+    from wwae.models import WeightsError
     from wwae.training import CheckpointError, ConfigurationError, RunDirectoryError, TrainingDiverged
 
     if isinstance(error, (ConfigurationError, RunDirectoryError)):
         return WRONG_USE
-    if isinstance(error, (DataError, CheckpointError, TrainingDiverged, OSError)):
+    if isinstance(error, (DataError, WeightsError, CheckpointError, TrainingDiverged, OSError)):
         return FAILED
     return None
 

@@ -7,17 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wwae.cli.parser import CommandParser
+from wwae.cli.parser import CommandParser, UsageError
 from wwae.cli.result import format_percent
+from wwae.cli.staged_report import HEADER as STAGED_HEADER
+from wwae.cli.staged_report import PAPER, FinishedRun, draw_runs, staged_rows
 from wwae.data import DataError
 from wwae.recipes import RECIPES
-from wwae.training import RunDirectory, TrainingConfiguration
+from wwae.training import ConfigurationError, RunDirectory, StagedConfiguration, TrainingConfiguration
 
 __all__ = ["run"]
 
 DESCRIPTION = """\
 Print a table of the test errors of finished runs, each beside the number that its paper prints for the same data, labels
-and dropout. The table is Markdown, ready to be pasted into a document."""
+and dropout. The table is Markdown, ready to be pasted into a document.
+
+Runs in stages stand beside their control without decoder, and the difference beside that of the paper's Table 1; runs that differ
+in their seed alone are averaged. The other protocols of the paper appear for runs that 'wwae evaluate' has measured."""
 
 _HEADER = ("run", "labels", "dropout", "rounds", "epochs", "seed", "network", "test error", "paper", "run - paper")
 _NETWORKS = (("test_error", "SWWAE"), ("baseline_test_error", "convnet"))
@@ -27,19 +32,39 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command on the words after ``wwae report``."""
     parser = CommandParser("report", DESCRIPTION)
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="directory of a finished run")
+    curves = "picture to draw of the test errors over the joint stage, of runs in stages"
+    parser.add_argument("--curves", metavar="FILE.png", type=Path, help=curves)
     options = parser.parse(arguments)
-    rows, sources = [], []
+    if options.curves is not None and (options.curves.suffix.lower() != ".png" or not options.curves.parent.is_dir()):
+        raise UsageError(f"--curves: expected a name that ends in .png in an existing directory, got {options.curves}")
+    rows, sources, staged = [], [], []
     for path in options.runs:
         directory = RunDirectory.open(path)
         configuration, summary = directory.read_configuration(), _read_summary(directory)
+        if isinstance(configuration, StagedConfiguration):
+            staged.append(
+                FinishedRun(path.resolve().name, configuration, summary, directory.read_metrics(), _read_evaluation(directory))
+            )
+            continue
+        if not isinstance(configuration, TrainingConfiguration):
+            raise ConfigurationError(f"{directory.path}: a run of {configuration.recipe} has no test error to report")
         for metric, network in _NETWORKS:
             if metric in summary["metrics"]:
                 row, source = _row(path, configuration, summary, metric, network)
                 rows.append(row)
                 sources += [source] if source and source not in sources else []
-    print(_table([_HEADER, *rows]))
+    if rows:
+        print(_table([_HEADER, *rows]))
     if sources:
         print("\nPaper: " + "; ".join(sources) + ". Errors in percent.")
+    if staged:
+        print(("\n" if rows else "") + _table([STAGED_HEADER, *staged_rows(staged)]))
+        print(f"\nErrors in percent. Paper: {PAPER}.")
+    if options.curves is not None:
+        if not staged:
+            raise UsageError("--curves: expected runs in stages, got none")
+        draw_runs(staged, options.curves)
+        print(f"curves    {options.curves}")
 
 
 def _read_summary(directory: RunDirectory) -> dict[str, Any]:
@@ -52,6 +77,16 @@ def _read_summary(directory: RunDirectory) -> dict[str, Any]:
     if not isinstance(summary, dict) or not isinstance(summary.get("metrics"), dict):
         raise DataError(f"{directory.summary}: damaged: it holds no metrics")
     return summary
+
+
+def _read_evaluation(directory: RunDirectory) -> dict[str, Any] | None:
+    path = directory.path / "evaluation.json"
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: damaged: {error}; wwae evaluate {directory.path} writes it anew") from error
 
 
 def _row(

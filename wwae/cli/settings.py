@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from wwae.training.configuration import TrainingConfiguration
+from wwae.training.configuration import Configuration
 
 __all__ = ["add_setting_options", "given_settings"]
 
@@ -28,10 +28,10 @@ _NOT_OPTIONS = ("recipe", "resume")
 _PREFIX = "setting:"
 
 
-def add_setting_options(parser: argparse.ArgumentParser, defaults: TrainingConfiguration) -> None:
-    """Add an option for every setting; the help shows the values of ``defaults``."""
+def add_setting_options(parser: argparse.ArgumentParser, defaults: Configuration) -> None:
+    """Add an option for every setting that ``parser`` has not yet; the help shows the values of ``defaults``."""
     general = parser.add_argument_group("settings of every recipe")
-    for name, field in TrainingConfiguration.model_fields.items():
+    for name, field in type(defaults).model_fields.items():
         value = getattr(defaults, name)
         if isinstance(value, BaseModel):
             group = parser.add_argument_group(f"{name} settings", (type(value).__doc__ or "").strip())
@@ -56,6 +56,8 @@ def given_settings(namespace: argparse.Namespace) -> dict[str, Any]:
 
 def _add_option(group: argparse._ArgumentGroup, name: str, field: FieldInfo, default: Any) -> None:
     flags = [f"--{name}"] + ([_SHORT_NAMES[name]] if name in _SHORT_NAMES else [])
+    if flags[0] in group._option_string_actions:
+        return
     text = (field.description or "").replace("%", "%%")
     if default is not None:
         shown = {True: "yes", False: "no"}[default] if isinstance(default, bool) else default

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from wwae.data.images import DataError
 
-__all__ = ["read_image"]
+__all__ = ["open_picture", "read_image"]
 
 _MODES = {1: "L", 3: "RGB"}
 
@@ -33,22 +34,37 @@ def read_image(path: Path | str, channels: int, image_size: int) -> Tensor:
     Raises:
         DataError: the file cannot be read or is no picture.
     """
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(_to_8_bits(file)).convert("RGBA")
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not an image in a format that Pillow reads") from error
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: too large an image: {error}") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (SyntaxError, ValueError, IndexError) as error:  # Pillow's readers raise these for damaged files
-        raise DataError(f"{path}: damaged image: {error}") from error
-    black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-    opaque = Image.alpha_composite(black, picture).convert(_MODES[channels])
-    resized = opaque.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    resized = open_picture(path, str(path), channels).resize((image_size, image_size), Image.Resampling.BILINEAR)
     values = torch.from_numpy(np.asarray(resized, dtype=np.float32) / 255)
     return values.reshape(image_size, image_size, channels).permute(2, 0, 1).contiguous()
+
+
+def open_picture(source: Path | str | BinaryIO, name: str, channels: int) -> Image.Image:
+    """Read a picture in its own size, upright, its transparent parts black, as grey (1 channel) or RGB (3).
+
+    Args:
+        source (Path | str | BinaryIO): a file, or its content.
+        name (str): for messages.
+        channels (int): 1 or 3.
+
+    Raises:
+        DataError: it cannot be read or is no picture.
+    """
+    try:
+        with Image.open(source) as file:
+            picture = ImageOps.exif_transpose(_to_8_bits(file))
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture)
+            return picture.convert(_MODES[channels])
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name}: not an image in a format that Pillow reads") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name}: too large an image: {error}") from error
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except (SyntaxError, ValueError, IndexError) as error:  # Pillow's readers raise these for damaged files
+        raise DataError(f"{name}: damaged image: {error}") from error
 
 
 def _to_8_bits(picture: Image.Image) -> Image.Image:

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from wwae.models.decoder import MacroDecoder, SwitchKind
-from wwae.models.macro_layers import MacroLayer, find_macro_layers
+from wwae.models.macro_layers import MacroLayer, Site, find_macro_layers
 from wwae.models.recording import Recording, recording
+from wwae.ops import Switches
 from wwae.reference.window import spatial_size
 
-__all__ = ["AugmentedClassifier", "AugmentedOutput", "Variant", "augment"]
+__all__ = ["AugmentedClassifier", "AugmentedOutput", "SwitchSource", "Variant", "augment"]
 
 Variant = Literal["first", "all", "layerwise"]
+SwitchSource = Literal["known", "fixed", "shuffled", "zeroed"]
 
 
 class AugmentedOutput(NamedTuple):
@@ -85,22 +87,68 @@ class AugmentedClassifier(nn.Module):
             raise ValueError(f"augment: expected x of shape [N, {channels}, H, W], got {list(x.shape)}")
         logits, maps, record = self._classify_and_record(x)
         reconstructions: list[Tensor] = []
-        top = maps[-1]
-        for number in reversed(range(len(self.macro_layers))):
+        top, count = self._top("last", maps, record)
+        for number in reversed(range(count)):
             if self.variant == "layerwise":
                 top = maps[number + 1]
-            pools = self.macro_layers[number].pools
-            switches = {position: record.switches[site] for position, site in pools.items()} if self.switches == "known" else None
-            top = self.decoders[number](top, spatial_size(maps[number]), switches)
+            top = self._decode(number, top, maps, record, self.switches)
             reconstructions.append(top)
         kept = 1 if self.variant == "first" else len(reconstructions)
         return AugmentedOutput(logits, tuple(reversed(reconstructions))[:kept], tuple(maps[:kept]))
+
+    def reconstruct(self, x: Tensor, from_layer: str = "last", switches: SwitchSource | None = None) -> Tensor:
+        """Reconstruct images from one of the encoder's maps, down the chain of decoders, whatever the variant.
+
+        Args:
+            x (Tensor[N, C, H, W]): images.
+            from_layer (str): one of :attr:`layer_names`, or ``"last"``.
+            switches (str | None): where values are unpooled to: ``"known"`` and ``"fixed"`` as for :func:`augment`; ``"shuffled"``
+                to the switches of the image before in the batch (the last one's for the first image); ``"zeroed"`` to the first tap
+                of every window. Default: the kind that the model was made with.
+
+        Returns:
+            Tensor[N, C, H, W].
+
+        Raises:
+            ValueError: an argument is none of its choices.
+        """
+        source = self.switches if switches is None else switches
+        _check("switches", source, get_args(SwitchSource))
+        if from_layer != "last":
+            _check("from_layer", from_layer, self.layer_names)
+        _, maps, record = self._classify_and_record(x)
+        top, count = self._top(from_layer, maps, record)
+        for number in reversed(range(count)):
+            top = self._decode(number, top, maps, record, source)
+        return top
+
+    def encoder_maps(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the images and the map at the end of each macro-layer, ``a_0`` to ``a_L``."""
+        return tuple(self._classify_and_record(x)[1])
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """What :meth:`reconstruct` can start from, the nearest to the images first."""
+        return tuple(layer.name for layer in self.macro_layers)
+
+    def _top(self, from_layer: str, maps: list[Tensor], record: Recording) -> tuple[Tensor, int]:
+        """Return the map that the chain starts from, and how many macro-layers' decoders it runs through."""
+        count = len(self.macro_layers) if from_layer == "last" else 1 + self.layer_names.index(from_layer)
+        return maps[count], count
+
+    def _decode(self, number: int, top: Tensor, maps: list[Tensor], record: Recording, source: SwitchSource) -> Tensor:
+        """Run one decoder, counted from 0."""
+        switches = None
+        if source != "fixed":
+            pools = self.macro_layers[number].pools
+            switches = {position: _from_source(record.switches[site], source) for position, site in pools.items()}
+        return self.decoders[number](top, spatial_size(maps[number]), switches)
 
     # torch.compile runs this part as it is, and compiles the decoders.
     @torch.compiler.disable
     def _classify_and_record(self, x: Tensor) -> tuple[Any, list[Tensor], Recording]:
         """Return the logits, the maps a_0 to a_L, and what was recorded on the way."""
-        sites = {layer.end for layer in self.macro_layers} | {site for layer in self.macro_layers for site in layer.pools.values()}
+        sites = self._sites()
         overwritten = {layer.end for layer in self.macro_layers if layer.is_overwritten}
         with recording(self.classifier, sites, overwritten, self.fuse) as record:
             logits = self.classifier(x)
@@ -108,6 +156,10 @@ class AugmentedClassifier(nn.Module):
         for layer in self.macro_layers:
             maps.append(_map_at_end(layer, record, spatial_size(maps[-1])))
         return logits, maps, record
+
+    def _sites(self) -> set[Site]:
+        ends = {layer.end for layer in self.macro_layers}
+        return ends | {site for layer in self.macro_layers for site in layer.pools.values()}
 
     def freeze_encoder(self) -> AugmentedClassifier:
         """Train the decoders alone: steps 2 and 3 of the paper's section 4.1.
@@ -198,6 +250,14 @@ def augment(
     if example_input is not None:
         _run_once(model, example_input)
     return model
+
+
+def _from_source(switches: Switches, source: SwitchSource) -> Switches:
+    if source == "known":
+        return switches
+    offsets = switches.offsets.roll(1, 0) if source == "shuffled" else torch.zeros_like(switches.offsets)
+    geometry = switches.kernel_size, switches.stride, switches.padding, switches.dilation, switches.ceil_mode
+    return Switches(offsets, *geometry, input_size=switches.input_size)
 
 
 def _map_at_end(layer: MacroLayer, record: Recording, size: tuple[int, int]) -> Tensor:

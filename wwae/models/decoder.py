@@ -23,7 +23,7 @@ from wwae.nn.fused_sequential import is_watched
 from wwae.ops import Switches, fixed_unpool2d, switch_unpool2d
 from wwae.reference.window import Pair, spatial_size
 
-__all__ = ["WEIGHT_STD", "Deconvolution", "MacroDecoder", "SwitchKind"]
+__all__ = ["WEIGHT_STD", "Deconvolution", "MacroDecoder", "SwitchKind", "unpool"]
 
 SwitchKind = Literal["known", "fixed"]
 
@@ -134,7 +134,7 @@ class MacroDecoder(nn.Module):
             elif switches is not None and not is_linear and self._unpools(position):
                 held[self._after_unpooling[position]] = switches[position]
             elif operation.kind == "pool":
-                parts = [_unpool(value, operation.detail, size, None if switches is None else switches[position])]
+                parts = [unpool(value, operation.detail, size, None if switches is None else switches[position])]
             elif operation.kind == "cat":
                 parts = list(value.split([self.layer.channels[each] for each in operation.inputs], dim=1))
             for each, part in zip(operation.inputs, parts, strict=True):
@@ -192,7 +192,8 @@ def _is_plain(convolution: object) -> bool:
     return max(steps) == 1 and all(padding < kernel for padding, kernel in pads)
 
 
-def _unpool(x: Tensor, window: Window, size: Pair, switches: Switches | None) -> Tensor:
+def unpool(x: Tensor, window: Window, size: Pair, switches: Switches | None) -> Tensor:
+    """Unpool to the spatial ``size``: to the switches, averaged where windows overlap, or without any to the tap ``k // 2``."""
     if switches is not None:
         return switch_unpool2d(x, switches, overlap="mean")
     position = [

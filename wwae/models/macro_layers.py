@@ -15,7 +15,7 @@ from torch import nn
 from wwae.models.classifier_graph import Convolution, Operation, Window, read_classifier
 from wwae.reference.window import Pair
 
-__all__ = ["MacroLayer", "Site", "find_macro_layers"]
+__all__ = ["MacroLayer", "Site", "find_macro_layers", "macro_layer", "site_of"]
 
 
 class Site(NamedTuple):
@@ -90,7 +90,7 @@ def find_macro_layers(classifier: nn.Module, from_layer: str | int = "last", who
     start = max(joint for joint in joints if joint < first)
     stop = next((i for i in range(start + 1, len(operations)) if operations[i].kind == "other"), len(operations))
     ends = _ends(operations, joints, start, stop)
-    found = [_macro_layer(operations, begin, end, number, who) for number, (begin, end) in enumerate(ends, start=1)]
+    found = [macro_layer(operations, begin, end, number) for number, (begin, end) in enumerate(ends, start=1)]
     if from_layer != "last":
         number = _number(from_layer, found, operations, stop, who)
         found = found[:number]
@@ -160,7 +160,8 @@ def _reduces_or_looks_around(operation: Operation) -> bool:
     return _reduces(operation) or (operation.kind == "convolution" and operation.detail.kernel_size != (1, 1))
 
 
-def _macro_layer(operations: list[Operation], begin: int, end: int, number: int, who: str) -> MacroLayer:
+def macro_layer(operations: list[Operation], begin: int, end: int, number: int) -> MacroLayer:
+    """The macro-layer with a number, from what follows the operation ``begin`` to the operation ``end``."""
     local = {begin: 0}
     moved: list[Operation] = []
     channels = [0]
@@ -186,7 +187,7 @@ def _macro_layer(operations: list[Operation], begin: int, end: int, number: int,
         tuple(moved),
         tuple(channels),
         pools,
-        _site(operations, end),
+        site_of(operations, end),
         _activation(operations, begin),
         is_overwritten=any(each.in_place and end in each.inputs for each in operations),
     )
@@ -198,7 +199,8 @@ def _channels(operation: Operation, before: list[int]) -> int:
     return sum(before) if operation.kind == "cat" else before[0]
 
 
-def _site(operations: list[Operation], position: int) -> Site:
+def site_of(operations: list[Operation], position: int) -> Site:
+    """Where the result of an operation can be read."""
     operation = operations[position]
     if operation.kind == "pool":
         return Site("pool", operation.module or "", operation.call)

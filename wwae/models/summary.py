@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from wwae.models.alexnet import AlexNetInversion
 from wwae.models.augment import AugmentedClassifier
 from wwae.models.macro_layers import MacroLayer
 
@@ -45,6 +46,13 @@ def summarise(model: AugmentedClassifier) -> str:
                 _switches(layer, model.switches),
             )
         )
+    if isinstance(model, AlexNetInversion):
+        for name, decoder in model.inner_products.items():
+            place, module = model.mirrored_inner_products[name]
+            inside = set(module.parameters())
+            rest -= inside
+            sizes = f"{module.in_features} -> {module.out_features}"
+            rows.append((name, place, sizes, "0", _count(inside), _count(set(decoder.parameters())), "-", "-"))
     rows.append(("the rest", "", "", "", _count(rest), "", "", ""))
     totals = _count(set(model.classifier.parameters())), _count(set(model.decoders.parameters()))
     rows.append(("total", "", "", "", *totals, "", ""))

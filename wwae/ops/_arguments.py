@@ -110,8 +110,7 @@ def require_image(operation: str, argument: str, x: Tensor) -> None:
             f"{operation}: non-empty 3D or 4D (batch mode) tensor expected for input: "
             f"expected {argument} of shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}"
         )
-    sizes = x.shape[1:] if x.dim() == 4 else x.shape
-    if any(size == 0 for size in sizes):
+    if 0 in x.shape[-3:]:
         raise RuntimeError(
             f"{operation}: Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input: "
             f"expected {argument} of shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}"

@@ -39,27 +39,44 @@ class Differentiable(torch.autograd.Function):
     operation: ClassVar[torch._ops.OpOverload]
     tensors: ClassVar[int]
     run: ClassVar[Callable[..., Any]]
+    eager: ClassVar[type[torch.autograd.Function]]
 
     def __init_subclass__(cls) -> None:
         setattr(cls, "forward", staticmethod(_below_autograd(cls.operation)))  # noqa: B010  (mypy takes an assignment for a mistake)
         if "vmap" not in vars(cls):
             setattr(cls, "vmap", staticmethod(lambda info, dims, *arguments: _fold_batch(cls, info, dims, arguments)))  # noqa: B010
+        cls.eager = _with_combined_forward(cls)
         cls.run = staticmethod(_runner(cls, cls.operation, cls.tensors))
         torch.library.register_autograd(cls.operation, cls.backward, setup_context=cls.setup_context, lib=LIBRARY)
 
 
 def _runner(function: type[Differentiable], operation: torch._ops.OpOverload, tensors: int) -> Callable[..., Any]:
     """What calls the operation, differentiably where a derivative may be asked for."""
-    plain = _below_autograd(operation)
+    plain, eager = _below_autograd(operation), function.eager.apply
 
     def run(*arguments: Any) -> Any:
         if torch.compiler.is_compiling():
             return operation(*arguments)
-        if _derivative_wanted(arguments[:tensors]):
+        if torch._C._are_functorch_transforms_active():
             return function.apply(*arguments)
+        if _derivative_wanted(arguments[:tensors]):
+            return eager(*arguments)
         return plain(*arguments)
 
     return run
+
+
+def _with_combined_forward(function: type[Differentiable]) -> type[torch.autograd.Function]:
+    """``function`` in the form that has no ``torch.func`` transforms and whose ``apply`` takes 2 microseconds instead of 11."""
+    plain = _below_autograd(function.operation)
+
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        output = plain(*arguments)
+        function.setup_context(ctx, arguments, output)
+        return output
+
+    members = {"forward": forward, "backward": function.backward, "jvp": function.jvp}
+    return type(function.__name__, (torch.autograd.Function,), {name: staticmethod(member) for name, member in members.items()})
 
 
 def _below_autograd(operation: torch._ops.OpOverload) -> Callable[..., Any]:
@@ -74,10 +91,8 @@ def _below_autograd(operation: torch._ops.OpOverload) -> Callable[..., Any]:
 
 def _derivative_wanted(tensors: tuple[Tensor | None, ...]) -> bool:
     return (
-        (torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors))
-        or forward_ad._current_level >= 0
-        or torch._C._are_functorch_transforms_active()
-    )
+        torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+    ) or forward_ad._current_level >= 0
 
 
 def _fold_batch(function: type[Differentiable], info: Any, in_dims: tuple, arguments: tuple) -> tuple[Any, Any]:

@@ -250,10 +250,10 @@ def _measured(operation: str) -> Callable[..., Any]:
     return fastest(operation, implementations, gpu_choices, gpu_seconds, gpu_may_measure, gpu_comparable)
 
 
-def _kept(operation: str) -> Callable[..., Any]:
-    """The CUDA library's kernel, to be called after another implementation was put in its place."""
-    kernel = torch.library.get_kernel(getattr(torch.ops.wwae, operation).default, "CUDA")
-    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+def _kept(operation: str, key: str = "CUDA") -> Callable[..., Any]:
+    """A library's kernel, to be called after another implementation was put in its place."""
+    kernel = torch.library.get_kernel(getattr(torch.ops.wwae, operation).default, key)
+    keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
     return lambda *arguments: kernel.call_boxed(keys, *arguments)
 
 

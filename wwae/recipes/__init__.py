@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import difflib
 
-from wwae.recipes import digits, fashion_mnist_swwae, mnist_swwae
+from wwae.recipes import (
+    cifar10_vgg,
+    digits,
+    digits_vgg,
+    fashion_mnist_swwae,
+    mnist_swwae,
+    mnist_vgg,
+    squeezenet_inversion,
+    vgg16,
+)
 from wwae.recipes.recipe import PaperResult, Recipe
 from wwae.training.configuration import ConfigurationError
 
 __all__ = ["RECIPES", "PaperResult", "Recipe", "find_recipe"]
 
-RECIPES = {recipe.name: recipe for recipe in (digits.RECIPE, mnist_swwae.RECIPE, fashion_mnist_swwae.RECIPE)}
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        digits.RECIPE,
+        mnist_swwae.RECIPE,
+        fashion_mnist_swwae.RECIPE,
+        digits_vgg.RECIPE,
+        squeezenet_inversion.RECIPE,
+        *mnist_vgg.RECIPES,
+        *cifar10_vgg.RECIPES,
+        *vgg16.RECIPES,
+    )
+}
 
 
 def find_recipe(name: str) -> Recipe:

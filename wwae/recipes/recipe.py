@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from wwae.training.configuration import TrainingConfiguration
+from wwae.training import InversionConfiguration, StagedConfiguration, TrainingConfiguration
 
 __all__ = ["PaperResult", "Recipe"]
 
@@ -49,14 +49,15 @@ class Recipe:
         name (str): its name on the command line.
         summary (str): one line on what it trains.
         aim (str): one line with the paper's number it aims at, or that there is none.
-        configuration (Callable[[], TrainingConfiguration]): makes its settings; files and the command line change them.
+        configuration (Callable[[], TrainingConfiguration | StagedConfiguration | InversionConfiguration]): makes its settings;
+            files and the command line change them.
         paper (tuple[PaperResult, ...]): the numbers a run is put beside.
     """
 
     name: str
     summary: str
     aim: str
-    configuration: Callable[[], TrainingConfiguration]
+    configuration: Callable[[], TrainingConfiguration | StagedConfiguration | InversionConfiguration]
     paper: tuple[PaperResult, ...] = ()
 
     def paper_result(self, configuration: TrainingConfiguration, metric: str) -> PaperResult | None:

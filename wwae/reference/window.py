@@ -32,7 +32,8 @@ def pooled_sizes(input_size: Pair, kernel_size: Pair, stride: Pair, padding: Pai
 
 def spatial_size(x: Tensor) -> Pair:
     """``(H, W)`` of a tensor whose last two dimensions are rows and columns."""
-    return x.shape[-2], x.shape[-1]
+    shape = x.shape
+    return shape[-2], shape[-1]
 
 
 def offset_dtype(kernel_size: Pair) -> torch.dtype:

@@ -4,9 +4,9 @@ One field is one option: ``loss.reconstruction`` is ``--loss.reconstruction 10``
 = 10`` under ``[loss]`` in TOML, and ``configuration.loss.reconstruction`` here. The description of each field is its
 help text. Values are checked when a configuration is made, which is before a run touches a file.
 
-A recipe makes a :class:`TrainingConfiguration`; a TOML file, then the command line, change single values of it with
-:meth:`TrainingConfiguration.updated`. Every mistake, whoever made it, is a :class:`ConfigurationError` that lists all
-of them.
+A recipe makes a :class:`Configuration`, a :class:`TrainingConfiguration` or a
+:class:`wwae.training.staged_configuration.StagedConfiguration`; a TOML file, then the command line, change single values of it
+with :meth:`Configuration.updated`. Every mistake, whoever made it, is a :class:`ConfigurationError` that lists all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import difflib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -26,12 +26,15 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "Configuration",
     "ConfigurationError",
     "DataConfiguration",
     "LossConfiguration",
     "ModelConfiguration",
     "OptimizerConfiguration",
     "RunConfiguration",
+    "SettingsGroup",
+    "SolverConfiguration",
     "TrainingConfiguration",
 ]
 
@@ -40,14 +43,16 @@ class ConfigurationError(ValueError):
     """An unknown key or a value outside its bounds; the message has one line per mistake."""
 
 
-class _Group(BaseModel):
+class SettingsGroup(BaseModel):
+    """Settings that are checked and do not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DataConfiguration(_Group):
+class DataConfiguration(SettingsGroup):
     """Which images are learnt from, and how many of them keep their label."""
 
-    dataset: Literal["digits", "mnist", "fashion-mnist"] = Field(
+    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10", "imagenet"] = Field(
         default="digits", description="images to learn from; digits comes with scikit-learn and needs no files"
     )
     root: Path | None = Field(
@@ -58,15 +63,19 @@ class DataConfiguration(_Group):
         default=100,
         description="labelled training images, the same number of each class, or 'all'; the others are unlabelled",
     )
+    train_images: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        default="all", description="training images to use, with and without labels, drawn at random, or 'all'"
+    )
     image_size: int = Field(default=32, ge=1, le=1024, description="height and width the images are brought to, in pixels")
     validation: int = Field(
         default=0,
         ge=0,
         description="training images held out to choose settings on, their error is reported; 0 holds none out",
     )
+    workers: int = Field(default=0, ge=0, le=256, description="processes that read images ahead; 0 reads them between the steps")
 
 
-class ModelConfiguration(_Group):
+class ModelConfiguration(SettingsGroup):
     """The network, a stacked what-where auto-encoder."""
 
     architecture: str = Field(
@@ -88,7 +97,7 @@ class ModelConfiguration(_Group):
     tied: bool = Field(default=False, description="the decoder's convolutions use the transposed weights of the encoder's")
 
 
-class LossConfiguration(_Group):
+class LossConfiguration(SettingsGroup):
     """The terms of Zhao et al. (2015) eq. 1, and which of them are active (section 3.2)."""
 
     mode: Literal["supervised", "unsupervised", "semi-supervised"] = Field(
@@ -119,7 +128,7 @@ class LossConfiguration(_Group):
         return self
 
 
-class OptimizerConfiguration(_Group):
+class SolverConfiguration(SettingsGroup):
     """How the weights move."""
 
     name: Literal["adam", "sgd"] = Field(default="adam", description="update rule")
@@ -129,11 +138,16 @@ class OptimizerConfiguration(_Group):
     schedule: Literal["constant", "cosine", "linear"] = Field(
         default="cosine", description="course of the learning rate over the run; cosine and linear end at 0"
     )
+
+
+class OptimizerConfiguration(SolverConfiguration):
+    """How the weights move, and how many images a step takes."""
+
     labelled_batch_size: int = Field(default=50, ge=1, description="labelled images in a step (none in unsupervised mode)")
     unlabelled_batch_size: int = Field(default=100, ge=1, description="unlabelled images in a step (none in supervised mode)")
 
 
-class RunConfiguration(_Group):
+class RunConfiguration(SettingsGroup):
     """Where a run is written and how often."""
 
     dir: Path | None = Field(
@@ -146,25 +160,15 @@ class RunConfiguration(_Group):
     checkpoint_every: int = Field(default=500, ge=1, description="steps between two checkpoints; the end has one, too")
 
 
-class TrainingConfiguration(_Group):
-    """All settings of a run.
+AnyConfiguration = TypeVar("AnyConfiguration", bound="Configuration")
 
-    An epoch is one pass over the unlabelled images, with the labelled ones repeated as often as needed. Where there
-    are no unlabelled images to go through (supervised mode, ``data.labels = "all"``) it is one pass over the labelled
-    images.
-    """
+
+class Configuration(SettingsGroup):
+    """What every run has, whatever it trains."""
 
     recipe: str = Field(default="digits", min_length=1, description="recipe that these settings started from")
-    epochs: int = Field(
-        default=20,
-        ge=1,
-        description="passes over the unlabelled images (over the labelled ones where only they are used)",
-    )
+    epochs: int = Field(default=20, ge=1, description="passes over the images")
     seed: int = Field(default=0, ge=0, lt=2**31, description="start of every random number: labelled sets, weights, order, dropout")
-    rounds: int = Field(default=1, ge=1, description="repetitions, each with a new labelled set; results are averaged over them")
-    baseline: bool = Field(
-        default=True, description="also train the convnet of the same configuration on the labelled images alone"
-    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
@@ -175,19 +179,16 @@ class TrainingConfiguration(_Group):
     )
     resume: bool = Field(default=False, description="continue the run in run.dir from its last checkpoint")
     data: DataConfiguration = DataConfiguration()
-    model: ModelConfiguration = ModelConfiguration()
-    loss: LossConfiguration = LossConfiguration()
-    optimizer: OptimizerConfiguration = OptimizerConfiguration()
     run: RunConfiguration = RunConfiguration()
 
     @model_validator(mode="after")
-    def _check_together(self) -> TrainingConfiguration:
+    def _check_together(self) -> Configuration:
         if self.resume and self.run.dir is None:
             raise ValueError("resume needs run.dir, the directory of the run to continue")
         return self
 
     @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> TrainingConfiguration:
+    def from_values(cls: type[AnyConfiguration], values: Mapping[str, Any]) -> AnyConfiguration:
         """Make a configuration from nested values, as TOML gives them; what is missing keeps its default.
 
         Raises:
@@ -199,7 +200,7 @@ class TrainingConfiguration(_Group):
             lines = dict.fromkeys(_describe(cls, each) for each in error.errors())
             raise ConfigurationError("\n".join(lines)) from None
 
-    def updated(self, values: Mapping[str, Any]) -> TrainingConfiguration:
+    def updated(self: AnyConfiguration, values: Mapping[str, Any]) -> AnyConfiguration:
         """Return a copy with some nested values changed, checked like a new one.
 
         Example:
@@ -212,7 +213,7 @@ class TrainingConfiguration(_Group):
         return self.from_values(_merged(self.model_dump(), values))
 
     @classmethod
-    def from_toml(cls, path: Path, base: TrainingConfiguration | None = None) -> TrainingConfiguration:
+    def from_toml(cls: type[AnyConfiguration], path: Path, base: AnyConfiguration | None = None) -> AnyConfiguration:
         """Read a TOML file over ``base`` (the defaults when None).
 
         Raises:
@@ -227,6 +228,28 @@ class TrainingConfiguration(_Group):
     def to_toml(self) -> str:
         """Return the settings as TOML that :meth:`from_toml` reads back; ``resume`` is of the call, not of the run."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude={"resume"}))
+
+
+class TrainingConfiguration(Configuration):
+    """All settings of a run that trains a stacked what-where auto-encoder.
+
+    An epoch is one pass over the unlabelled images, with the labelled ones repeated as often as needed. Where there
+    are no unlabelled images to go through (supervised mode, ``data.labels = "all"``) it is one pass over the labelled
+    images.
+    """
+
+    epochs: int = Field(
+        default=20,
+        ge=1,
+        description="passes over the unlabelled images (over the labelled ones where only they are used)",
+    )
+    rounds: int = Field(default=1, ge=1, description="repetitions, each with a new labelled set; results are averaged over them")
+    baseline: bool = Field(
+        default=True, description="also train the convnet of the same configuration on the labelled images alone"
+    )
+    model: ModelConfiguration = ModelConfiguration()
+    loss: LossConfiguration = LossConfiguration()
+    optimizer: OptimizerConfiguration = OptimizerConfiguration()
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -273,6 +296,7 @@ def _describe(model: type[BaseModel], error: Any) -> str:
 # Said in words where pydantic would show a pattern, or one mistake for each member of a union.
 _RULES = {
     "data.labels": "expected an int of at least 1 or 'all'",
+    "data.train_images": "expected an int of at least 1 or 'all'",
     "device": "expected auto, cpu, cuda or cuda:INDEX",
 }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["ShuffledBatches", "Split", "TrainingData", "derive_seed", "to_float"]
+__all__ = ["ImageSet", "ShuffledBatches", "Split", "StagedData", "TrainingData", "derive_seed", "to_float"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,26 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def read(self, positions: Tensor, seed: int | None = None) -> Split:
+        """Return the images at some positions, as an :class:`ImageSet` does; they are not augmented, so ``seed`` is not used."""
+        return Split(self.images[positions], self.labels[positions])
+
+
+class ImageSet(Protocol):
+    """Labelled images of one size that are read when they are needed; a :class:`Split` is one in memory."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, positions: Tensor, seed: int | None = None) -> Split:
+        """Return the images at ``positions`` (int64, shape (N,)), each in the range from 0 to ``len(self) - 1``.
+
+        Args:
+            positions (Tensor): which images.
+            seed (int | None): what random crops and mirrors are drawn from, the same for the same seed; None returns the images as
+                they are evaluated.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,40 @@ class TrainingData:
                     f"TrainingData: expected {name} images of shape {list(shape)} and dtype "
                     f"{self.labelled.images.dtype} as the labelled ones, got {list(images.shape[1:])} {images.dtype}"
                 )
+
+
+@dataclass(frozen=True)
+class StagedData:
+    """What a run in stages needs. The images of all parts have the same (C, H, W).
+
+    Args:
+        labelled (ImageSet): images whose labels are learnt.
+        everything (ImageSet): the images that decoders learn to reconstruct, labelled or not; their labels are not used.
+        test (ImageSet): images the final errors are measured on.
+        classes (int): labels lie in [0, classes).
+        unlabelled (ImageSet | None): images that the joint stage reconstructs without their labels.
+        validation (ImageSet | None): images held out of training to choose settings on.
+        whole (ImageSet | None): the test images in a larger size, each of its own, for fully convolutional evaluation; None where
+            those of ``test`` are enlarged.
+    """
+
+    labelled: ImageSet
+    everything: ImageSet
+    test: ImageSet
+    classes: int
+    unlabelled: ImageSet | None = None
+    validation: ImageSet | None = None
+    whole: ImageSet | None = None
+
+    @classmethod
+    def from_memory(cls, data: TrainingData, classes: int) -> StagedData:
+        """Take the images of one round; those without a label count as class 0, which nobody learns."""
+        unlabelled = Split(data.unlabelled, torch.zeros(len(data.unlabelled), dtype=torch.int64))
+        everything = data.labelled
+        if len(unlabelled):
+            images = torch.cat([data.labelled.images, unlabelled.images])
+            everything = Split(images, torch.cat([data.labelled.labels, unlabelled.labels]))
+        return cls(data.labelled, everything, data.test, classes, unlabelled if len(unlabelled) else None, data.validation)
 
 
 def _check_images(owner: str, name: str, images: Tensor) -> None:

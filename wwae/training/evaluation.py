@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wwae.models import SWWAE
 from wwae.models.swwae import Unpooling
 from wwae.training.dataset import Split, to_float
 
-__all__ = ["classification_error", "reconstruct", "reconstruction_l2"]
+__all__ = ["classification_error", "evaluating", "reconstruct", "reconstruction_l2"]
 
 BATCH_SIZE = 500
 
@@ -27,7 +27,7 @@ def classification_error(model: SWWAE, split: Split) -> float:
     if len(split) == 0:
         raise ValueError("classification_error: expected at least one image, got none")
     wrong = 0
-    with _evaluating(model):
+    with evaluating(model):
         for images, labels in zip(split.images.split(BATCH_SIZE), split.labels.split(BATCH_SIZE), strict=True):
             wrong += int((model.classify(_on_device(model, images)).argmax(1).cpu() != labels.cpu()).sum())
     return 100.0 * wrong / len(split)
@@ -45,7 +45,7 @@ def reconstruction_l2(model: SWWAE, images: Tensor) -> float:
     if len(images) == 0:
         raise ValueError("reconstruction_l2: expected at least one image, got none")
     total = 0.0
-    with _evaluating(model):
+    with evaluating(model):
         for batch in images.split(BATCH_SIZE):
             target = _on_device(model, batch)
             total += float((model(target).reconstruction.float() - target).double().square().sum())
@@ -62,7 +62,7 @@ def reconstruct(model: SWWAE, images: Tensor) -> dict[str, Tensor]:
         ``{"known": ..., "fixed": ..., "upsample": ...}``, each (N, C, H, W) float32 on the CPU, not clamped.
     """
     reconstructions: dict[Unpooling, list[Tensor]] = {unpool: [] for unpool in get_args(Unpooling)}
-    with _evaluating(model):
+    with evaluating(model):
         for batch in images.split(BATCH_SIZE):
             for unpool, batches in reconstructions.items():
                 batches.append(model.reconstruct(_on_device(model, batch), unpool).float().cpu())
@@ -75,7 +75,7 @@ def _on_device(model: SWWAE, images: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: SWWAE) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode without gradients, and in its own mode again afterwards."""
     training = model.training
     model.eval()

@@ -15,7 +15,7 @@ from torch import Tensor
 from wwae.training.checkpoints import write_atomically
 from wwae.training.dataset import to_float
 
-__all__ = ["draw_curves", "reconstruction_gallery"]
+__all__ = ["draw_curves", "reconstruction_gallery", "write_png"]
 
 DOTS_PER_INCH = 150
 # Okabe and Ito's palette: told apart by colour-blind readers, too.
@@ -63,7 +63,7 @@ def draw_curves(rows: Sequence[Mapping[str, str]], form: str, path: Path) -> Non
         axis.set_ylabel(title)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
-    _write_png(figure, path)
+    write_png(figure, path)
 
 
 def reconstruction_gallery(images: Tensor, reconstructions: Mapping[str, Tensor], path: Path) -> None:
@@ -101,10 +101,11 @@ def reconstruction_gallery(images: Tensor, reconstructions: Mapping[str, Tensor]
     axis.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axis.set_ylabel("image", fontsize=8)
     axis.spines[:].set_visible(False)
-    _write_png(figure, path)
+    write_png(figure, path)
 
 
-def _write_png(figure: Figure, path: Path) -> None:
+def write_png(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG that appears whole or not at all."""
     content = io.BytesIO()
     figure.set_dpi(DOTS_PER_INCH)
     FigureCanvasAgg(figure).print_png(content)

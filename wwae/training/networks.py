@@ -57,13 +57,16 @@ def load_model(directory: RunDirectory, round_number: int = 1, network: Network 
     """Return a network of a run with the weights of its last checkpoint, on the CPU.
 
     Raises:
-        ConfigurationError: the run's ``config.toml`` is damaged.
+        ConfigurationError: the run's ``config.toml`` is damaged, or the run is one in stages.
         CheckpointError: there is no such checkpoint, it is damaged, or it does not belong to ``config.toml``.
     """
+    configuration = directory.read_configuration()
+    if not isinstance(configuration, TrainingConfiguration):
+        raise ConfigurationError(f"{directory.path}: expected a run of a stacked what-where auto-encoder, got one in stages")
     path = directory.checkpoint(round_number, network)
     state = load_checkpoint(path)
     try:
-        model = build_model(directory.read_configuration(), state["image_shape"])
+        model = build_model(configuration, state["image_shape"])
         model.load_state_dict(state["model"])
     except (KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{path}: does not belong to {directory.config}: {str(error).splitlines()[0]}") from None

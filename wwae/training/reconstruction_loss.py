@@ -68,7 +68,10 @@ class ReconstructionLoss(nn.Module):
         Raises:
             ValueError: there are fewer weights than reconstructions, or with ``"auto"`` a layer's first loss is 0 or not finite.
         """
-        terms = self.terms(output)
+        return self.weighted(self.terms(output))
+
+    def weighted(self, terms: Sequence[Tensor]) -> Tensor:
+        """Return the weighted sum of :meth:`terms`, as :meth:`forward`."""
         if self.weights is None and self.balance == "auto":
             self.weights = _comparable([term.item() for term in terms])
         weights = (1.0,) * len(terms) if self.weights is None else self.weights

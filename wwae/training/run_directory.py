@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from wwae.training.checkpoints import write_atomically
-from wwae.training.configuration import TrainingConfiguration
+from wwae.training.configuration import Configuration, TrainingConfiguration, read_toml
+from wwae.training.inversion_configuration import InversionConfiguration
+from wwae.training.staged_configuration import StagedConfiguration
 
 __all__ = ["METRICS_COLUMNS", "RunDirectory", "RunDirectoryError"]
 
@@ -46,7 +48,7 @@ class RunDirectory:
     ``config.toml``         all settings of the run
     ``metrics.csv``         losses and errors during training, one row for each ``run.log_every`` steps
     ``log.txt``             messages, with their times
-    ``checkpoints/``        ``round-R-NETWORK.pt``: one file for each network of each round
+    ``checkpoints/``        ``round-R-NETWORK.pt``: one file for each network of each round; ``STAGE.pt`` of a run in stages
     ``figures/``            ``curves.png``, ``reconstructions.png``
     ``summary.json``        the result, written when the run is complete
     ======================  ===============================================================================
@@ -65,6 +67,10 @@ class RunDirectory:
     def checkpoint(self, round_number: int, network: str) -> Path:
         """Return the checkpoint file of a network (``swwae`` or ``convnet``) in a round, counted from 1."""
         return self.checkpoints / f"round-{round_number}-{network}.pt"
+
+    def stage_checkpoint(self, stage: str) -> Path:
+        """Return the checkpoint file of a stage, of a run in stages."""
+        return self.checkpoints / f"{stage}.pt"
 
     @classmethod
     def check_new(cls, path: Path) -> None:
@@ -89,7 +95,7 @@ class RunDirectory:
             raise RunDirectoryError(f"run.dir: cannot write {path}: {parent} is not a directory one may write to")
 
     @classmethod
-    def create(cls, path: Path, configuration: TrainingConfiguration) -> RunDirectory:
+    def create(cls, path: Path, configuration: Configuration) -> RunDirectory:
         """Make the directory of a new run; it appears at ``path`` complete or not at all.
 
         Raises:
@@ -127,12 +133,17 @@ class RunDirectory:
                 raise RunDirectoryError(f"run.dir: expected the directory of a run, got {path}, which has no {needed.name}")
         return directory
 
-    def read_configuration(self) -> TrainingConfiguration:
-        """Return the settings of the run.
+    def read_configuration(self) -> TrainingConfiguration | StagedConfiguration | InversionConfiguration:
+        """Return the settings of the run: those in stages have a section for the joint one, those of an inversion for its decoder.
 
         Raises:
             ConfigurationError: ``config.toml`` is damaged.
         """
+        sections = read_toml(self.config)
+        if "joint" in sections:
+            return StagedConfiguration.from_toml(self.config)
+        if "decoder" in sections:
+            return InversionConfiguration.from_toml(self.config)
         return TrainingConfiguration.from_toml(self.config)
 
     def read_metrics(self) -> list[dict[str, str]]:

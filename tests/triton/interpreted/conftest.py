@@ -30,6 +30,26 @@ def rounding_of_the_hardware(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def products_of_the_hardware(monkeypatch):
+    """The interpreter holds bfloat16 as integers, and multiplies matrices of those; a GPU multiplies the numbers."""
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    create_dot = interpreter.InterpreterBuilder.create_dot
+
+    def widened(operand):
+        if operand.dtype.scalar != tl.bfloat16:
+            return operand
+        wide = torch.from_numpy(operand.data.copy()).view(torch.bfloat16).float().numpy()
+        return interpreter.TensorHandle(wide, tl.float32)
+
+    def create_wide_dot(self, a, b, *arguments):
+        return create_dot(self, widened(a), widened(b), *arguments)
+
+    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", create_wide_dot)
+
+
+@pytest.fixture(autouse=True)
 def poisoned_memory():
     """`torch.empty` gives NaN and the largest integers, so that an element no program writes is seen."""
     threads = torch.get_num_threads()

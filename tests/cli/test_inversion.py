@@ -1,0 +1,114 @@
+"""``wwae train squeezenet-inversion`` and ``wwae reconstruct``, with a network of random weights and small pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from wwae.cli import main
+from wwae.training import RunDirectory
+from wwae.training.checkpoints import load_checkpoint
+
+SOURCES = ("known", "fixed", "shuffled", "zeroed")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("inversion")
+    torch.manual_seed(0)
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), folder / "squeezenet.pth")
+    pixels = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    for number in range(10):
+        coarse = Image.fromarray(pixels.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+        coarse.resize((60, 50), Image.Resampling.BILINEAR).save(folder / "images" / f"{number}.png")
+    return [
+        "squeezenet-inversion", f"--data.root={folder}", f"--model.weights={folder / 'squeezenet.pth'}", "--data.image_size=32",
+        "--epochs=2", "--decoder.batch_size=2", "--device=cpu",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", *settings, f"--run.dir={path}"]) == 0
+    return path
+
+
+def test_every_pool_is_inverted_with_both_kinds_of_switches(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    expected = {f"psnr_{source}_pool{n}" for source in SOURCES for n in (1, 2, 3)}
+    assert set(summary["metrics"]) == expected | {"psnr_mean_colour", "reconstruction_l2"}
+    assert all(np.isfinite(value) for value in summary["metrics"].values())
+    stages = {f"{kind}-{stage}" for kind in ("known", "fixed") for stage in ("layerwise", "pool1", "pool2", "pool3")}
+    assert {path.stem for path in (finished / "checkpoints").iterdir()} == stages
+    with Image.open(finished / "figures" / "reconstructions.png") as picture:
+        assert min(picture.size) > 200
+
+
+def test_the_encoder_stays_and_the_decoders_learn(finished: Path) -> None:
+    weights = torch.load(Path(RunDirectory(finished).read_configuration().model.weights), weights_only=True)
+    first, last = (load_checkpoint(finished / "checkpoints" / f"known-{stage}.pt")["model"] for stage in ("layerwise", "pool3"))
+    for name, value in weights.items():
+        assert torch.equal(last[f"classifier.network.{name}"], value)
+    decoders = [name for name in last if name.startswith("decoders.")]
+    assert decoders and all(not torch.equal(first[name], last[name]) for name in decoders if name.endswith("weight"))
+    rows = RunDirectory(finished).read_metrics()
+    losses = [float(row["reconstruction_loss"]) for row in rows if row["network"] == "known-pool1"]
+    assert len(losses) >= 1 and all(np.isfinite(losses))
+
+
+def test_a_run_that_lost_its_last_stages_ends_with_the_same_numbers(finished: Path, settings: list[str], tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    for path in finished.rglob("*"):
+        if path.is_file() and path.name not in ("summary.json", "fixed-pool3.pt", "known-pool2.pt"):
+            (copy / path.relative_to(finished)).parent.mkdir(parents=True, exist_ok=True)
+            (copy / path.relative_to(finished)).write_bytes(path.read_bytes())
+    assert main(["train", "--resume", str(copy)]) == 0
+    again, before = (json.loads((path / "summary.json").read_text())["metrics"] for path in (copy, finished))
+    assert again == before
+
+
+def test_any_picture_is_reconstructed(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (7, 90), 200).save(tmp_path / "grey.png")
+    Image.new("RGBA", (33, 5), (255, 0, 0, 90)).save(tmp_path / "transparent.png")
+    pictures = [str(tmp_path / name) for name in ("grey.png", "transparent.png")]
+    assert main(["reconstruct", str(finished), *pictures, "--layers", "pool1,pool3"]) == 0
+    assert "2 images and their reconstructions" in capsys.readouterr().out
+    sizes = {}
+    for name, words in (("one", pictures[:1]), ("test", ["--count", "2"])):
+        output = tmp_path / f"{name}.png"
+        assert main(["reconstruct", str(finished), *words, "--output", str(output)]) == 0
+        sizes[name] = Image.open(output).size
+    assert sizes["test"][1] > 1.7 * sizes["one"][1]
+
+
+@pytest.mark.parametrize(("words", "message", "status"), [
+    (["--layers", "pool1,pool4"], "--layers: expected some of pool1, pool2, pool3, got 'pool4'", 2),
+    (["missing.png"], "missing.png: cannot be read", 1),
+])  # fmt: skip
+def test_mistakes_are_explained(finished: Path, words, message, status, capsys) -> None:
+    assert main(["reconstruct", str(finished), *words]) == status
+    assert message in capsys.readouterr().err
+
+
+def test_evaluate_says_that_nothing_is_classified(finished: Path, capsys) -> None:
+    assert main(["evaluate", str(finished)]) == 2
+    assert "classifies nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "message", "status"), [
+    (["--model.weights=none.pth"], "none.pth: cannot be read: No such file", 1),
+    (["--data.root=/nowhere"], "/nowhere: no such folder", 1),
+    (["--model.network=resnet18"], "not the weights of ResNet\nmissing: bn1.bias", 1),
+    (["--model.network=squeezenet"], "expected caffenet or a classifier of torchvision, got 'squeezenet'", 2),
+    (["--data.test_every=11"], "expected 11 pictures or more", 1),
+])  # fmt: skip
+def test_nothing_is_written_for_a_run_that_cannot_be(settings, tmp_path: Path, words, message, status, capsys) -> None:
+    assert main(["train", *settings, *words, f"--run.dir={tmp_path / 'run'}"]) == status
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,66 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from wwae.models.state_files import WeightsError, read_state_dict
+
+STATE = {
+    "a.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3),
+    "a.bias": torch.tensor([0.5, -1.0], dtype=torch.bfloat16),
+    "count": torch.tensor(7),
+    "none": torch.empty(0, 4),
+}
+NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
+
+
+def safetensors(state: dict[str, torch.Tensor]) -> bytes:
+    header: dict = {"__metadata__": {"format": "pt"}}
+    values = b""
+    for name, value in state.items():
+        content = value.contiguous().flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b""
+        place = [len(values), len(values) + len(content)]
+        header[name] = {"dtype": NAMES[value.dtype], "shape": list(value.shape), "data_offsets": place}
+        values += content
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + values
+
+
+def check(read: dict[str, torch.Tensor]) -> None:
+    assert list(read) == list(STATE)
+    for name, value in STATE.items():
+        assert read[name].dtype == value.dtype and torch.equal(read[name], value)
+
+
+def test_both_kinds_of_file_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(safetensors(STATE))
+    torch.save(STATE, tmp_path / "a.pth")
+    torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in STATE.items()}}, tmp_path / "b.pt")
+    for name in ("a.safetensors", "a.pth", "b.pt"):
+        check(read_state_dict(tmp_path / name))
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("a.safetensors", b"abc", "truncated, or no safetensors file"),
+    ("a.safetensors", safetensors(STATE)[:-1], "damaged or truncated: count of shape [] needs 8 bytes"),
+    ("a.safetensors", b"\x04" + bytes(7) + b"{{{{", "damaged safetensors header"),
+    ("a.safetensors", safetensors(STATE).replace(b'"BF16"', b'"F8_X"'), "a.bias has dtype F8_X, expected one of F64"),
+    ("a.safetensors", safetensors(STATE).replace(b'"dtype"', b'"dtipe"', 1), "damaged safetensors header: KeyError"),
+    ("a.safetensors", safetensors(STATE).replace(b"[0, 24]", b"[8, 24]"),
+     "damaged or truncated: a.weight of shape [2, 3] needs 24 bytes"),
+    ("a.pth", b"no archive", "not a state dict"),
+])  # fmt: skip
+def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=f"^{re.escape(str(tmp_path / name))}: {re.escape(message)}"):
+        read_state_dict(tmp_path / name)
+
+
+def test_a_file_that_is_missing_or_holds_something_else_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none\.pth: cannot be read: No such file"):
+        read_state_dict(tmp_path / "none.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match=r"list\.pth: not a state dict: expected names and tensors, got list"):
+        read_state_dict(tmp_path / "list.pth")
