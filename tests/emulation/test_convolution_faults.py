@@ -43,26 +43,38 @@ def in_loop(stem: str, new: str, tile: str = "two chunks, rectangle") -> Fault:
 IN_VALUES = {
     "late wait for a step": in_loop("conv_relu_pool2d", BARRIER + WAIT),
     "late wait for a tile": in_loop("unpool_conv2d_weight_backward", BARRIER + WAIT),
-    "halo one line further": Fault(
-        "conv_relu_pool2d", "conv_relu_pool2d.cuh", "pixels.h + row", "pixels.h + row + 1", "one tile"
-    ),
+    "halo one line further": Fault("conv_relu_pool2d", "conv_relu_pool2d.cuh", "pixels.h + row", "pixels.h + row + 1", "one tile"),
     "halo without its last line": Fault(
         "unpool_conv2d", GEMM, "return patch_width() * (kTileSide + kernel_h - 1)", "return patch_width() * kTileSide", "one tile"
     ),
     "no mask of the last channels": Fault(
-        "conv_relu_pool2d", GEMM, "const bool inside = real && channel < channels;", "const bool inside = real;", "two chunks, rectangle"
+        "conv_relu_pool2d",
+        GEMM,
+        "const bool inside = real && channel < channels;",
+        "const bool inside = real;",
+        "two chunks, rectangle",
     ),
     "first of the windows that overlap": Fault(
-        "unpool_conv2d", "unpooled_patch.cuh", "oh = rows.begin; oh < rows.end; ++oh", "oh = rows.end - 1; oh >= rows.begin; --oh", "pool 3x3"
+        "unpool_conv2d",
+        "unpooled_patch.cuh",
+        "oh = rows.begin; oh < rows.end; ++oh",
+        "oh = rows.end - 1; oh >= rows.begin; --oh",
+        "pool 3x3",
     ),
     "one column of taps twice": Fault(
-        "unpool_conv2d_weight_backward", GRADIENT, "* kGradientPatchSide + tap % kGradientTaps", "* kGradientPatchSide + tap % 2", "one tile"
+        "unpool_conv2d_weight_backward",
+        GRADIENT,
+        "* kGradientPatchSide + tap % kGradientTaps",
+        "* kGradientPatchSide + tap % 2",
+        "one tile",
     ),
-}  # fmt: skip
+}
 # Found by a value in some order.
 IN_ORDERS = {
     "no barrier in the loop": in_loop("conv_relu_pool2d", WAIT),
-    "one patch": Fault("unpool_conv2d", GEMM, "shared + (number & 1) * patch_elements", "shared + 0 * number", "two chunks, rectangle"),
+    "one patch": Fault(
+        "unpool_conv2d", GEMM, "shared + (number & 1) * patch_elements", "shared + 0 * number", "two chunks, rectangle"
+    ),
     "no barrier between tiles": in_loop("unpool_conv2d_weight_backward", WAIT),
 }
 ORDERS = [("forward", 0), ("reverse", 0), *(("random", seed) for seed in range(4))]
@@ -137,7 +149,9 @@ def test_address_sanitizer_finds_it(tmp_path: Path, fault: Fault):
     assert "AddressSanitizer: heap-buffer-overflow" in words_of("sanitized", tmp_path, fault)
 
 
-@pytest.mark.parametrize("fault", [IN_ORDERS["no barrier in the loop"], IN_ORDERS["no barrier between tiles"]], ids=lambda f: f.stem)
+@pytest.mark.parametrize(
+    "fault", [IN_ORDERS["no barrier in the loop"], IN_ORDERS["no barrier between tiles"]], ids=lambda f: f.stem
+)
 def test_thread_sanitizer_finds_races(tmp_path: Path, fault: Fault):
     assert "WARNING: ThreadSanitizer: data race" in words_of("threads", tmp_path, fault._replace(tile="half vector"))
 
