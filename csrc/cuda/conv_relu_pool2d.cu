@@ -24,6 +24,7 @@ std::tuple<Tensor, Tensor> conv_relu_pool2d_cuda(const Tensor& x, const Tensor& 
   const Geometry geometry =
       pool_geometry(op, "a convolved map", convolved, kernel_size, stride, padding, dilation, ceil_mode);
   const Geometry32 pool = narrow(op, geometry);
+  check_pixels(op, x.size(0), {geometry.h.output, geometry.w.output});
   check(tile_windows(pool.h) > 0 && tile_windows(pool.w) > 0, op, ": the CUDA kernel takes windows that span at most ",
         kTileSide, " positions, got kernel_size ", listed(kernel_size), " and dilation ", listed(dilation));
   const DeviceGuard guard(x.get_device_index());

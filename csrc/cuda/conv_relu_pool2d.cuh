@@ -23,6 +23,7 @@
 // o.
 #pragma once
 
+#include "cuda/gemm_epilogue.cuh"
 #include "cuda/implicit_gemm.cuh"
 #include "cuda/switch_pool2d.cuh"
 
@@ -33,19 +34,24 @@ template <bool WHOLE>
 struct MapPatch {
   struct Asked {};  // nothing is left to do
 
-  const Word* x;  // [N, H, W, C]
+  const Word* image;  // [H, W, C]
   const Convolution& conv;
-  const ConvolutionTile& tile;
+  PatchPixels pixels;
+
+  __device__ MapPatch(const Word* x, const Convolution& conv, const ConvolutionTile& tile)
+      : image(x + static_cast<int64_t>(tile.image) * conv.height * conv.width * conv.channels),
+        conv(conv),
+        pixels(conv, tile) {}
 
   __device__ Asked begin(Word* patch, int32_t channel, int piece) const {
     const PatchVector<kDepthVectors> own(piece);
-    if (own.pixel >= conv.patch_pixels()) return {};
-    const int row = own.pixel / conv.patch_width();
-    const int32_t h = tile.h - conv.padding_h + row;
-    const int32_t w = tile.w - conv.padding_w + own.pixel - row * conv.patch_width();
+    if (own.pixel >= pixels.count) return {};
+    const int row = pixels.row(own.pixel);
+    const int32_t h = pixels.h + row;
+    const int32_t w = pixels.w + own.pixel - row * pixels.width;
     const bool real = h >= 0 && h < conv.height && w >= 0 && w < conv.width;
-    const int64_t line = ((tile.image * conv.height + h) * conv.width + w) * conv.channels;
-    copy_words<WHOLE>(patch + own.place(), x, line, channel + own.channel(), conv.channels, real);
+    const int64_t line = static_cast<int64_t>(real ? h * conv.width + w : 0) * conv.channels;
+    copy_words<WHOLE>(patch + own.place(), image, line, channel + own.channel(), conv.channels, real);
     return {};
   }
   __device__ void end(Word*, int, Asked) const {}
@@ -64,7 +70,7 @@ __global__ void WWAE_LAUNCH_BOUNDS(kGemmThreads, 2)
   const ConvolutionTile tile = grid.tile(conv, blockIdx.x);
   Sums sums = {};
   convolve_tile<scalar_t, WHOLE>(sums, reinterpret_cast<Word*>(shared), conv, weight, tile.output,
-                                 MapPatch<WHOLE>{x, conv, tile});
+                                 MapPatch<WHOLE>(x, conv, tile));
   scalar_t* const staged = reinterpret_cast<scalar_t*>(shared);
   stage_results(staged, sums, finish, tile.output, conv.outputs);
 
@@ -88,7 +94,8 @@ __global__ void WWAE_LAUNCH_BOUNDS(kGemmThreads, 2)
         for (int i = 0; i < kLanes16; ++i) maximum.take(i, tap.lane[i], r * pool.w.kernel + c);
       }
     }
-    const int64_t line = ((tile.image * pool.h.output + oh) * pool.w.output + ow) * conv.outputs;
+    const int32_t window = (tile.image * pool.h.output + oh) * pool.w.output + ow;
+    const int64_t line = static_cast<int64_t>(window) * conv.outputs;
     Vector<scalar_t, kLanes16> best;
     Vector<uint8_t, kLanes16> taken;
 #pragma unroll

@@ -8,8 +8,7 @@
 // A block of 8 warps computes 16 x 16 positions (h, w) of 64 channels o, a warp 4 lines of them by 32 channels:
 // 4 x 4 products of m16n8k16. It goes through the channels c in chunks of 32, and for each through the taps:
 //
-//   patch    the (16 + KH - 1) x (16 + KW - 1) pixels of the map that the tile sees, 32 channels each, zeros outside
-//   the
+//   patch    the (16 + KH - 1) x (16 + KW - 1) pixels of the map that the tile sees, 32 channels each, 0 outside the
 //            map. The taps of a chunk read the same patch, shifted: a pixel comes from global memory once a chunk,
 //            where copying the matrix would bring it KH * KW times.
 //   weights  64 lines of 32 channels, those of one tap.
@@ -27,8 +26,6 @@
 // registers of a warp are written without conflict.
 #pragma once
 
-#include "cuda/activation.cuh"
-#include "cuda/collect.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/vector.cuh"
 
@@ -48,9 +45,10 @@ constexpr int kMostTaps = 11;  // along an axis
 using Word = uint16_t;
 using Words = Vector<Word, kLanes16>;
 
-// Stride, dilation and groups are 1.
+// Stride, dilation and groups are 1. Maps have fewer than 2^31 pixels, so that pixels are counted in 32 bits, elements
+// in 64.
 struct Convolution {
-  int64_t images;  // N
+  int32_t images;  // N
   int32_t height;  // of the map that is convolved
   int32_t width;
   int32_t channels;  // C
@@ -78,12 +76,14 @@ inline int64_t gemm_shared_bytes(const Convolution& conv) {
 template <int VECTORS>
 __device__ inline int swizzled(int line, int vector) {
   static_assert(VECTORS == 4 || VECTORS == 8);
-  const int turn = VECTORS == 4 ? line / 2 % 4 : line % 8;
+  const int turn = VECTORS == 4 ? line >> 1 & 3 : line & 7;
   return (line * VECTORS + (vector ^ turn)) * kLanes16;
 }
 
 // To shared memory, aligned to 16 bytes.
-__device__ inline void place_words(Word* to, const Words& words) {
+template <typename vector_t>
+__device__ inline void place_words(Word* to, const vector_t& words) {
+  static_assert(sizeof(words) == kVectorBytes);
   *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(&words);
 }
 
@@ -107,7 +107,7 @@ __device__ inline void copy_words(Word* to, const Word* base, int64_t line, int3
 
 // What a block computes.
 struct ConvolutionTile {
-  int64_t image;
+  int32_t image;
   int32_t h;  // of its first position, which may lie before the map
   int32_t w;
   int32_t output;  // its first channel
@@ -120,31 +120,57 @@ struct PatchVector {
   int vector;
 
   __device__ explicit PatchVector(int piece) {
-    const int number = piece * kGemmThreads + static_cast<int>(threadIdx.x);
-    pixel = number / VECTORS;
-    vector = number % VECTORS;
+    const unsigned number = static_cast<unsigned>(piece) * kGemmThreads + threadIdx.x;
+    pixel = static_cast<int>(number / VECTORS);
+    vector = static_cast<int>(number % VECTORS);
   }
   __device__ int place() const { return swizzled<VECTORS>(pixel, vector); }
   __device__ int32_t channel() const { return vector * kLanes16; }
 };
 
-template <int VECTORS>
-__device__ inline int patch_pieces(int pixels) {
-  return ceil_divide(pixels * VECTORS, kGemmThreads);
-}
+// Lines and columns of the pixels of a tile's patch, on the map that is convolved.
+struct PatchPixels {
+  int32_t h;  // of the first pixel
+  int32_t w;
+  int32_t width;
+  int32_t count;
+  uint32_t reciprocal;  // of the width, times 2^16
 
-// Of one tap, from `channel` on, to shared memory.
+  // The product of a pixel's number and the width is less than 2^16, so that the reciprocal is exact enough.
+  __device__ PatchPixels(const Convolution& conv, const ConvolutionTile& tile)
+      : h(tile.h - conv.padding_h),
+        w(tile.w - conv.padding_w),
+        width(conv.patch_width()),
+        count(conv.patch_pixels()),
+        reciprocal((1u << 16) / static_cast<uint32_t>(conv.patch_width()) + 1) {}
+
+  __device__ int row(int pixel) const { return static_cast<int>(static_cast<uint32_t>(pixel) * reciprocal >> 16); }
+};
+
+// The weights of a tile, a vector of a line for each thread.
 template <bool WHOLE>
-__device__ inline void copy_weights(Word* to, const Word* weight, const Convolution& conv, int32_t first_output,
-                                    int32_t tap, int32_t channel) {
-  static_assert(kTileOutputs * kDepthVectors == kGemmThreads);
-  const int vector = static_cast<int>(threadIdx.x) % kDepthVectors;
-  const int line = static_cast<int>(threadIdx.x) / kDepthVectors;
-  const int64_t output = first_output + line;
-  const int64_t address = (output * conv.kernel_h * conv.kernel_w + tap) * conv.channels;
-  copy_words<WHOLE>(to + swizzled<kDepthVectors>(line, vector), weight, address, channel + vector * kLanes16,
-                    conv.channels, output < conv.outputs);
-}
+struct TapWeights {
+  const Word* line;
+  int32_t channels;
+  int32_t first;  // channel of the vector
+  int place;
+  bool real;
+
+  __device__ TapWeights(const Word* weight, const Convolution& conv, int32_t first_output) : channels(conv.channels) {
+    static_assert(kTileOutputs * kDepthVectors == kGemmThreads);
+    const PatchVector<kDepthVectors> own(0);
+    const int64_t output = first_output + own.pixel;
+    real = output < conv.outputs;
+    line = weight + (real ? output * conv.kernel_h * conv.kernel_w * conv.channels : 0);
+    first = own.channel();
+    place = own.place();
+  }
+
+  // Of a tap, from `channel` on.
+  __device__ void copy(Word* stage, int32_t tap, int32_t channel) const {
+    copy_words<WHOLE>(stage + place, line, static_cast<int64_t>(tap) * channels, channel + first, channels, real);
+  }
+};
 
 // 4 lines of 16 positions (h) by 4 times 8 channels: what a warp adds up.
 using Sums = float[4][4][4];
@@ -182,24 +208,26 @@ template <typename scalar_t, bool WHOLE, typename PatchOf>
 __device__ inline void convolve_tile(Sums& sums, Word* shared, const Convolution& conv, const Word* weight,
                                      int32_t first_output, const PatchOf& patch_of) {
   const int patch_elements = conv.patch_pixels() * kDepth;
-  const auto patch_at = [&](int number) { return shared + number % 2 * patch_elements; };
+  const auto patch_at = [&](int number) { return shared + (number & 1) * patch_elements; };
   const auto weights_at = [&](int number) {
-    return shared + 2 * patch_elements + number % 2 * (kTileOutputs * kDepth);
+    return shared + 2 * patch_elements + (number & 1) * (kTileOutputs * kDepth);
   };
+  const TapWeights<WHOLE> weights(weight, conv, first_output);
   const int taps = conv.kernel_h * conv.kernel_w;
   const int chunks = ceil_divide<int32_t>(conv.channels, kDepth);
-  const int pieces = patch_pieces<kDepthVectors>(conv.patch_pixels());
+  const int pieces = ceil_divide(conv.patch_pixels() * kDepthVectors, kGemmThreads);
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int pixel = static_cast<int>(threadIdx.x) / kWarp / 2 * 4 * conv.patch_width() + lane % 16;
 
   const auto fill_at_once = [&](int chunk, int first, int step) {
+#pragma unroll 1
     for (int piece = first; piece < pieces; piece += step) {
       patch_of.end(patch_at(chunk), piece, patch_of.begin(patch_at(chunk), chunk * kDepth, piece));
     }
   };
   if (chunks > 0) {
     fill_at_once(0, 0, 1);
-    copy_weights<WHOLE>(weights_at(0), weight, conv, first_output, 0, 0);
+    weights.copy(weights_at(0), 0, 0);
   }
   int number = 0;  // of the step
   for (int chunk = 0; chunk < chunks; ++chunk) {
@@ -212,8 +240,7 @@ __device__ inline void convolve_tile(Sums& sums, Word* shared, const Convolution
       const int next = chunk + 1;
       const bool last = tap + 1 == taps;
       if (!last || next < chunks) {
-        copy_weights<WHOLE>(weights_at(number + 1), weight, conv, first_output, last ? 0 : tap + 1,
-                            (last ? next : chunk) * kDepth);
+        weights.copy(weights_at(number + 1), last ? 0 : tap + 1, (last ? next : chunk) * kDepth);
       }
       const bool filling = next < chunks && tap < pieces;
       typename PatchOf::Asked asked = {};
@@ -233,65 +260,6 @@ __device__ inline void convolve_tile(Sums& sums, Word* shared, const Convolution
   dev::sync_threads();
 }
 
-// What becomes of a sum before it is rounded.
-struct BiasAndReLU {
-  const float* bias;  // [O], or null
-  bool relu;
-
-  __device__ float of(float sum, float shift) const {
-    const float shifted = sum + shift;
-    return relu ? wwae::relu(shifted) : shifted;
-  }
-};
-
-// The results of all positions m = 16 h + w of the tile, rounded: channel o at staged[m * kStagedLine + o]. For all
-// threads to see.
-template <typename scalar_t>
-__device__ inline void stage_results(scalar_t* staged, const Sums& sums, const BiasAndReLU& finish,
-                                     int32_t first_output, int32_t outputs) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    const int column = warp % 2 * 32 + 8 * j + lane % 4 * 2;
-    float shift[2] = {};
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-      if (finish.bias != nullptr && first_output + column + k < outputs)
-        shift[k] = finish.bias[first_output + column + k];
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int position = (warp / 2 * 4 + i) * kTileSide + lane / 4 + 8 * half;
-        Vector<scalar_t, 2> pair;
-#pragma unroll
-        for (int k = 0; k < 2; ++k)
-          pair.lane[k] = from_compute<scalar_t>(finish.of(sums[i][j][2 * half + k], shift[k]));
-        *reinterpret_cast<uint32_t*>(staged + position * kStagedLine + column) =
-            *reinterpret_cast<const uint32_t*>(&pair);
-      }
-    }
-  }
-  dev::sync_threads();
-}
-
-// `vector` at channels `channel` .. + 8 of the line that begins at `line` of a tensor with so many channels; what lies
-// beyond the last is left out.
-template <typename T>
-__device__ inline void store_channels(T* tensor, int64_t line, int32_t channel, int32_t channels,
-                                      const Vector<T, kLanes16>& vector) {
-  if (channels % kLanes16 == 0) {
-    if (channel < channels) store<kLanes16>(tensor + line + channel, vector);
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < kLanes16; ++i) {
-    if (channel + i < channels) tensor[line + channel + i] = vector.lane[i];
-  }
-}
-
 // Block number `block` of a convolution whose results are cut into tiles_h x tiles_w tiles that begin `step_h`,
 // `step_w` positions apart, the first one at (first_h, first_w). Blocks that see the same patch follow one another.
 struct TileGrid {
@@ -302,12 +270,15 @@ struct TileGrid {
   int32_t first_h;
   int32_t first_w;
 
-  int64_t blocks(const Convolution& conv) const { return conv.images * tiles_h * tiles_w * conv.output_blocks(); }
+  int64_t blocks(const Convolution& conv) const {
+    return static_cast<int64_t>(conv.images) * tiles_h * tiles_w * conv.output_blocks();
+  }
 
   __device__ ConvolutionTile tile(const Convolution& conv, int64_t block) const {
     const Quotient part = divide(block, conv.output_blocks());
     const Pixel at = pixel_at(part.quotient, tiles_h, tiles_w);
-    return {at.image, first_h + at.h * step_h, first_w + at.w * step_w, part.remainder * kTileOutputs};
+    return {static_cast<int32_t>(at.image), first_h + at.h * step_h, first_w + at.w * step_w,
+            part.remainder * kTileOutputs};
   }
 };
 

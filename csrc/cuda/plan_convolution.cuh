@@ -2,6 +2,7 @@
 // that begins with "<op>: the CUDA kernel takes" refuses what the operation allows and only this kernel does not.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 
@@ -40,6 +41,14 @@ inline void check_weight(const char* op, const Tensor& weight, const std::option
   if (bias->scalar_type() != ScalarType::Float) check_dtype(op, "bias", *bias, x.scalar_type());
 }
 
+// Pixels of maps of `size` (H, W) are counted in 32 bits.
+inline void check_pixels(const char* op, int64_t images, const Pair& size) {
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  const bool fits =
+      images <= most && size[0] <= most && size[1] <= most && (size[1] == 0 || images * size[0] <= most / size[1]);
+  check(fits, op, ": the CUDA kernel takes maps of fewer than 2^31 pixels, got ", images, " of ", listed(size));
+}
+
 // Stride 1, dilation 1 and one group, of a map of `size` (H, W) with `channels`. Raises where no position is left, and
 // for kernels whose patch has no room in shared memory.
 inline Convolution plan_convolution(const char* op, int64_t images, int64_t channels, const Pair& size, int64_t outputs,
@@ -49,24 +58,15 @@ inline Convolution plan_convolution(const char* op, int64_t images, int64_t chan
   for (int i = 0; i < 2; ++i) {
     check(size[i] + 2 * padding[i] >= kernel_size[i], op, ": expected a map of at least ", listed(kernel_size),
           " with conv_padding ", listed(padding), ", got ", listed(size));
-    constexpr int64_t most = std::numeric_limits<int32_t>::max() / 2;
-    check(size[i] + 2 * padding[i] <= most, op, ": the CUDA kernel takes axes of fewer than 2^30 positions, got ",
-          listed(size));
   }
-  for (const int64_t number : {channels, outputs}) {
-    constexpr int64_t most = std::numeric_limits<int32_t>::max() - kTileOutputs;
-    check(number <= most, op, ": the CUDA kernel takes at most ", most, " channels, got ", number);
-  }
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  check_pixels(op, images, {size[0] + 2 * padding[0], size[1] + 2 * padding[1]});
+  check(std::max(channels, outputs) <= most - kTileOutputs, op,
+        ": the CUDA kernel takes fewer than 2^31 channels, got ", channels, " and ", outputs);
   const auto narrow = [](int64_t number) { return static_cast<int32_t>(number); };
-  const Convolution conv = {images,
-                            narrow(size[0]),
-                            narrow(size[1]),
-                            narrow(channels),
-                            narrow(outputs),
-                            narrow(kernel_size[0]),
-                            narrow(kernel_size[1]),
-                            narrow(padding[0]),
-                            narrow(padding[1])};
+  const Convolution conv = {narrow(images),         narrow(size[0]),    narrow(size[1]),
+                            narrow(channels),       narrow(outputs),    narrow(kernel_size[0]),
+                            narrow(kernel_size[1]), narrow(padding[0]), narrow(padding[1])};
   const bool fits =
       kernel_size[0] <= kMostTaps && kernel_size[1] <= kMostTaps && gemm_shared_bytes(conv) <= kMostGemmShared;
   check(fits, op, ": the CUDA kernel takes weights of at most ", kMostTaps, " x ", kMostTaps, " taps, got ",
@@ -81,6 +81,7 @@ inline Geometry check_unpooled(const char* op, const Tensor& x, const Tensor& of
   check_same_device(op, "offsets", offsets, x);
   const Geometry geometry = unpool_geometry(op, x, kernel_size, stride, padding, dilation, output_size);
   check_dtype(op, "offsets", offsets, offset_dtype(geometry.taps()));
+  check_pixels(op, x.size(0), {x.size(2), x.size(3)});
   check(geometry.taps() <= 256, op, ": the CUDA kernel takes windows of at most 256 taps, got kernel_size ",
         listed(kernel_size));
   return geometry;

@@ -14,14 +14,14 @@
 // parts, each of which a block adds up in float, tile by tile; a second kernel adds the parts in double, first to last,
 // and rounds. P depends on the shape alone: deterministic, no atomics.
 //
-// A block of 8 warps has 64 channels o, 64 channels i and three neighbouring taps (r, s .. s + 2), a warp 32 by 16 by
-// 3: a tile of `dense` and the patch of 8 x 10 pixels of U that its three taps see are in shared memory, in lines of 64
-// channels, a ring of three of each, filled two tiles ahead with one barrier a tile. Both operands stand with the inner
-// dimension along the lines, so `ldmatrix` transposes them. Vector v of line l lies in place v ^ l % 8: eight rows of a
-// matrix are eight pixels that follow one another, in all 32 banks. 55296 bytes.
+// A block of 8 warps has 64 channels o, 32 channels i and 3 x 3 taps, a warp 16 by 16 by 9. A tile of `dense` and the
+// patch of 10 x 10 pixels of U that its taps see are in shared memory, two of each: while one tile is multiplied the
+// next one is fetched, with one barrier a tile. The pixels are the inner dimension of both operands, so `ldmatrix`
+// transposes them. Lines are swizzled as in implicit_gemm.cuh: eight rows of a matrix are eight pixels that follow one
+// another, and lie in all 32 banks, `dense` with v ^ l % 8 for its eight vectors a line. 29184 bytes.
 //
-// Bytes moved per pixel, 16-bit floats, 2 x 2: 0.5 + 0.25 + 2, for as many channels o as i, and the partial sums. Each
-// pixel is asked for once for each row of taps and each 64 channels of the other map; those blocks follow one another.
+// Bytes moved per pixel, 16-bit floats, 2 x 2: 0.5 + 0.25 + 2, for as many channels o as i, and the partial sums.
+// `dense` is asked for once for each 32 channels i, x once for each 64 channels o; those blocks follow one another.
 #pragma once
 
 #include <algorithm>
@@ -31,14 +31,17 @@
 
 namespace wwae {
 
-constexpr int kGradientTaps = 3;  // of a block
+constexpr int kGradientTaps = 3;  // of a block, along each axis
 constexpr int kGradientSide = 8;  // of a tile of pixels
 constexpr int kGradientPixels = kGradientSide * kGradientSide;
-constexpr int kGradientChannels = 64;  // of either map
-constexpr int kGradientVectors = kGradientChannels / kLanes16;
-constexpr int kGradientPatchWidth = kGradientSide + kGradientTaps - 1;
-constexpr int kGradientPatchPixels = kGradientSide * kGradientPatchWidth;
-constexpr int kGradientStage = (kGradientPixels + kGradientPatchPixels) * kGradientChannels;  // elements
+constexpr int kGradientOutputs = 64;  // channels of `dense`
+constexpr int kGradientInputs = 32;  // channels of U
+constexpr int kDenseVectors = kGradientOutputs / kLanes16;
+constexpr int kUnpooledVectors = kGradientInputs / kLanes16;
+constexpr int kGradientPatchSide = kGradientSide + kGradientTaps - 1;
+constexpr int kGradientPatchPixels = kGradientPatchSide * kGradientPatchSide;
+constexpr int kDenseStage = kGradientPixels * kGradientOutputs;  // elements
+constexpr int kGradientStage = kDenseStage + kGradientPatchPixels * kGradientInputs;
 constexpr int kGradientShared = 2 * kGradientStage * static_cast<int>(sizeof(Word));
 
 // What is added up, and how it is cut. `conv` is the convolution of U whose weight is asked for; `dense` is as its
@@ -47,17 +50,18 @@ struct WeightGradient {
   Convolution conv;
   int32_t tiles_h;  // of a map
   int32_t tiles_w;
-  int32_t tap_groups;  // of a row of taps
+  int32_t tap_rows;  // blocks side by side
+  int32_t tap_columns;
   int32_t input_blocks;
   int32_t part;  // tiles of a part
   int64_t parts;
 
-  __host__ __device__ int64_t tiles() const { return conv.images * tiles_h * tiles_w; }
+  __host__ __device__ int64_t tiles() const { return static_cast<int64_t>(conv.images) * tiles_h * tiles_w; }
   __host__ __device__ int64_t weights() const {
     return static_cast<int64_t>(conv.outputs) * conv.kernel_h * conv.kernel_w * conv.channels;
   }
   __host__ __device__ int32_t blocks_of_part() const {
-    return conv.output_blocks() * input_blocks * conv.kernel_h * tap_groups;
+    return ceil_divide(conv.outputs, kGradientOutputs) * input_blocks * tap_rows * tap_columns;
   }
 };
 
@@ -65,8 +69,9 @@ inline WeightGradient plan_weight_gradient(const Convolution& conv) {
   WeightGradient plan = {conv,
                          ceil_divide(conv.output_height(), kGradientSide),
                          ceil_divide(conv.output_width(), kGradientSide),
+                         ceil_divide(conv.kernel_h, kGradientTaps),
                          ceil_divide(conv.kernel_w, kGradientTaps),
-                         ceil_divide(conv.channels, kGradientChannels),
+                         ceil_divide(conv.channels, kGradientInputs),
                          1,
                          1};
   // As many blocks as a large GPU runs at once, and parts long enough that their sums are a small part of the traffic.
@@ -78,93 +83,101 @@ inline WeightGradient plan_weight_gradient(const Convolution& conv) {
   return plan;
 }
 
-// Channels i, channels o and taps of a block.
+// A tile of pixels, counted in tiles.
+struct PixelTile {
+  int32_t image;
+  int32_t h;
+  int32_t w;
+
+  __device__ PixelTile(const WeightGradient& plan, int64_t number) {
+    const Pixel at = pixel_at(number, plan.tiles_h, plan.tiles_w);
+    image = static_cast<int32_t>(at.image);
+    h = at.h;
+    w = at.w;
+  }
+  __device__ void advance(const WeightGradient& plan) {
+    if (++w < plan.tiles_w) return;
+    w = 0;
+    if (++h < plan.tiles_h) return;
+    h = 0;
+    ++image;
+  }
+};
+
+// Channels i, channels o and taps of a block: the first of each.
 struct GradientBlock {
-  int64_t part;
+  int32_t part;
   int32_t output;
   int32_t input;
   int32_t row;
-  int32_t column;  // of the first tap
+  int32_t column;
 };
 
 __device__ inline GradientBlock gradient_block(const WeightGradient& plan, int64_t block) {
   const Quotient part = divide(block, plan.blocks_of_part());
-  const Quotient group = divide(part.remainder, plan.tap_groups);
-  const Quotient row = divide(group.quotient, plan.conv.kernel_h);
+  const Quotient column = divide(part.remainder, plan.tap_columns);
+  const Quotient row = divide(column.quotient, plan.tap_rows);
   const Quotient input = divide(row.quotient, plan.input_blocks);
-  return {part.quotient, static_cast<int32_t>(input.quotient) * kGradientChannels, input.remainder * kGradientChannels,
-          row.remainder, group.remainder * kGradientTaps};
+  return {static_cast<int32_t>(part.quotient), static_cast<int32_t>(input.quotient) * kGradientOutputs,
+          input.remainder * kGradientInputs, row.remainder * kGradientTaps, column.remainder * kGradientTaps};
 }
 
-// [tap][16 channels o][8 channels i]
-using GradientSums = float[kGradientTaps][2][2][4];
+// [tap][8 channels i] of 16 channels o
+using GradientSums = float[kGradientTaps * kGradientTaps][2][4];
 
 // sums += dense * patch over pixels 16 k .. + 16 of a tile, two of its lines.
 template <typename scalar_t>
 __device__ inline void multiply_pixels(GradientSums& sums, const Word* dense, const Word* patch, int k) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int output_vector = warp / 4 * 4;
-  const int input_vector = warp % 4 * 2;
-  uint32_t a[2][4];
+  uint32_t a[4];
+  const int output_vector = warp / 2 * 2 + lane / 8 % 2;
+  dev::ldmatrix<4, true>(a, dense + swizzled<kDenseVectors>(16 * k + lane / 16 * 8 + lane % 8, output_vector));
+  const int first = (2 * k + lane / 8 % 2) * kGradientPatchSide + lane % 8;
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int pixel = 16 * k + lane / 16 * 8 + lane % 8;
-    const int vector = output_vector + 2 * i + lane / 8 % 2;
-    dev::ldmatrix<4, true>(a[i], dense + swizzled<kGradientVectors>(pixel, vector));
-  }
-#pragma unroll
-  for (int tap = 0; tap < kGradientTaps; ++tap) {
+  for (int tap = 0; tap < kGradientTaps * kGradientTaps; ++tap) {
     uint32_t both[4];
-    const int pixel = (2 * k + lane / 8 % 2) * kGradientPatchWidth + lane % 8 + tap;
-    dev::ldmatrix<4, true>(both, patch + swizzled<kGradientVectors>(pixel, input_vector + lane / 16));
+    const int pixel = first + tap / kGradientTaps * kGradientPatchSide + tap % kGradientTaps;
+    dev::ldmatrix<4, true>(both, patch + swizzled<kUnpooledVectors>(pixel, warp % 2 * 2 + lane / 16));
     const uint32_t b[2][2] = {{both[0], both[1]}, {both[2], both[3]}};
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-#pragma unroll
-      for (int j = 0; j < 2; ++j) dev::mma<scalar_t>(sums[tap][i][j], a[i], b[j]);
-    }
+    for (int j = 0; j < 2; ++j) dev::mma<scalar_t>(sums[tap][j], a, b[j]);
   }
 }
 
 // Fills the stages of a block.
 template <Unpooling KIND>
 struct GradientTiles {
-  using Asked = typename UnpooledMap<KIND>::Asked;
-  using Own = PatchVector<kGradientVectors>;
-  static constexpr int kPieces = ceil_divide(kGradientPatchPixels * kGradientVectors, kGemmThreads);
+  static constexpr int kDensePieces = kGradientPixels * kDenseVectors / kGemmThreads;
+  static constexpr int kPatchPieces = ceil_divide(kGradientPatchPixels * kUnpooledVectors, kGemmThreads);
 
   const UnpooledMap<KIND>& map;
   const Word* dense;
   const WeightGradient& plan;
   const GradientBlock& block;
 
-  __device__ void copy_dense(Word* stage, const Pixel& tile) const {
+  __device__ void copy_dense(Word* stage, const PixelTile& tile) const {
     const Convolution& conv = plan.conv;
 #pragma unroll 1
-    for (int piece = 0; piece < kGradientPixels * kGradientVectors / kGemmThreads; ++piece) {
-      const Own own(piece);
+    for (int piece = 0; piece < kDensePieces; ++piece) {
+      const PatchVector<kDenseVectors> own(piece);
       const int32_t h = tile.h * kGradientSide + own.pixel / kGradientSide;
       const int32_t w = tile.w * kGradientSide + own.pixel % kGradientSide;
-      const int64_t line = ((tile.image * conv.output_height() + h) * conv.output_width() + w) * conv.outputs;
-      copy_words<KIND != Unpooling::ragged>(stage + own.place(), dense, line, block.output + own.channel(),
-                                            conv.outputs, h < conv.output_height() && w < conv.output_width());
+      const bool real = h < conv.output_height() && w < conv.output_width();
+      const int32_t pixel = real ? (tile.image * conv.output_height() + h) * conv.output_width() + w : 0;
+      copy_words<KIND != Unpooling::ragged>(stage + own.place(), dense, static_cast<int64_t>(pixel) * conv.outputs,
+                                            block.output + own.channel(), conv.outputs, real);
     }
   }
 
-  // A piece of the patch: what is read for it, and where it is written.
-  __device__ Asked begin(const Pixel& tile, int piece) const {
-    const Own own(piece);
-    return map.at(tile.image,
-                  tile.h * kGradientSide + block.row - plan.conv.padding_h + own.pixel / kGradientPatchWidth,
-                  tile.w * kGradientSide + block.column - plan.conv.padding_w + own.pixel % kGradientPatchWidth,
-                  block.input + own.channel());
-  }
-  __device__ void end(Word* stage, int piece, const Asked& asked) const {
-    const Own own(piece);
-    if (own.pixel < kGradientPatchPixels) {
-      place_words(stage + kGradientPixels * kGradientChannels + own.place(), asked.pixel());
-    }
+  __device__ void fill(Word* stage, const PixelTile& tile, int piece) const {
+    const PatchVector<kUnpooledVectors> own(piece);
+    if (own.pixel >= kGradientPatchPixels) return;
+    const int32_t row = static_cast<unsigned>(own.pixel) / kGradientPatchSide;
+    const int32_t column = own.pixel - row * kGradientPatchSide;
+    const int32_t h = tile.h * kGradientSide + block.row - plan.conv.padding_h + row;
+    const int32_t w = tile.w * kGradientSide + block.column - plan.conv.padding_w + column;
+    place_words(stage + kDenseStage + own.place(), map.at(tile.image, h, w, block.input + own.channel()).pixel());
   }
 };
 
@@ -176,34 +189,31 @@ __global__ void WWAE_LAUNCH_BOUNDS(kGemmThreads, 2)
   Word* const stages = reinterpret_cast<Word*>(shared);
   const Convolution& conv = plan.conv;
   const GradientBlock block = gradient_block(plan, blockIdx.x);
-  const int64_t begin = block.part * plan.part;
+  const int64_t begin = static_cast<int64_t>(block.part) * plan.part;
   const int64_t rest = plan.tiles() - begin;
   const int count = static_cast<int>(rest < plan.part ? rest : plan.part);
   const GradientTiles<KIND> tiles = {map, dense, plan, block};
   constexpr int steps = kGradientPixels / 16;
-  static_assert(GradientTiles<KIND>::kPieces <= steps);
+  static_assert(GradientTiles<KIND>::kPatchPieces <= steps);
 
-  const Pixel first = pixel_at(begin, plan.tiles_h, plan.tiles_w);
-  tiles.copy_dense(stages, first);
-  for (int piece = 0; piece < GradientTiles<KIND>::kPieces; ++piece)
-    tiles.end(stages, piece, tiles.begin(first, piece));
+  PixelTile tile(plan, begin);
+  Word* const first = stages + (count & 1) * kGradientStage;
+  tiles.copy_dense(first, tile);
+  for (int piece = 0; piece < GradientTiles<KIND>::kPatchPieces; ++piece) tiles.fill(first, tile, piece);
   GradientSums sums = {};
-  for (int number = 0; number < count; ++number) {
-    const Word* const now = stages + number % 2 * kGradientStage;
-    Word* const next = stages + (number + 1) % 2 * kGradientStage;
+  for (int left = count; left > 0; --left) {
+    const Word* const now = stages + (left & 1) * kGradientStage;
+    Word* const next = stages + (~left & 1) * kGradientStage;
     dev::cp_async_commit();
     dev::cp_async_wait<0>();
     dev::sync_threads();
-    const bool filling = number + 1 < count;
-    const Pixel tile = pixel_at(begin + number + filling, plan.tiles_h, plan.tiles_w);
+    const bool filling = left > 1;
+    tile.advance(plan);
     if (filling) tiles.copy_dense(next, tile);
 #pragma unroll 1
     for (int k = 0; k < steps; ++k) {
-      const bool asking = filling && k < GradientTiles<KIND>::kPieces;
-      typename GradientTiles<KIND>::Asked asked;
-      if (asking) asked = tiles.begin(tile, k);
-      multiply_pixels<scalar_t>(sums, now, now + kGradientPixels * kGradientChannels, k);
-      if (asking) tiles.end(next, k, asked);
+      if (filling && k < GradientTiles<KIND>::kPatchPieces) tiles.fill(next, tile, k);
+      multiply_pixels<scalar_t>(sums, now, now + kDenseStage, k);
     }
   }
 
@@ -211,19 +221,21 @@ __global__ void WWAE_LAUNCH_BOUNDS(kGemmThreads, 2)
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   float* const sum_of_part = partial + block.part * plan.weights();
 #pragma unroll
-  for (int tap = 0; tap < kGradientTaps; ++tap) {
-    if (block.column + tap >= conv.kernel_w) continue;
+  for (int tap = 0; tap < kGradientTaps * kGradientTaps; ++tap) {
+    const int32_t row = block.row + tap / kGradientTaps;
+    const int32_t column = block.column + tap % kGradientTaps;
+    if (row >= conv.kernel_h || column >= conv.kernel_w) continue;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int half = 0; half < 2; ++half) {
+      const int32_t output = block.output + warp / 2 * 16 + lane / 4 + 8 * half;
+      const int64_t line = (static_cast<int64_t>(output) * conv.kernel_h + row) * conv.kernel_w + column;
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
 #pragma unroll
-        for (int part = 0; part < 4; ++part) {
-          const int32_t output = block.output + warp / 4 * 32 + 16 * i + lane / 4 + part / 2 * 8;
-          const int32_t input = block.input + warp % 4 * 16 + 8 * j + lane % 4 * 2 + part % 2;
+        for (int i = 0; i < 2; ++i) {
+          const int32_t input = block.input + warp % 2 * 16 + 8 * j + lane % 4 * 2 + i;
           if (output >= conv.outputs || input >= conv.channels) continue;
-          const int64_t line = (static_cast<int64_t>(output) * conv.kernel_h + block.row) * conv.kernel_w;
-          sum_of_part[(line + block.column + tap) * conv.channels + input] = sums[tap][i][j][part];
+          sum_of_part[line * conv.channels + input] = sums[tap][j][2 * half + i];
         }
       }
     }

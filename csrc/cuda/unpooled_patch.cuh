@@ -21,36 +21,45 @@ struct UnpooledMap {
   Geometry32 geometry;
   int32_t channels;
 
+  // Eight channels, two in each number, the first one lower.
+  using Values = Vector<uint32_t, kLanes16 / 2>;
+
   // Eight channels of a pixel: what was read for them, and later, so that nothing waits for it before, what they are.
   struct Asked {
-    Words values = Words::splat(0);
-    Vector<uint8_t, kLanes16> offsets = Vector<uint8_t, kLanes16>::splat(0);
-    int32_t tap = -1;  // pairs: values whose offset it is are the pixel's, the others 0
+    std::conditional_t<KIND == Unpooling::pairs, Values, Words> values = {};
+    Vector<uint32_t, 2> offsets = {};  // pairs: four in each, the first one lowest
+    int32_t tap = -1;  // pairs: values whose offset it is are the pixel's, the others 0; -1: there is no window
 
-    __device__ Words pixel() const {
-      Words result = values;
+    // A byte of `same` is 1 where the offset is the tap; two of them become masks of two values.
+    __device__ auto pixel() const {
+      auto result = values;
       if constexpr (KIND == Unpooling::pairs) {
+        constexpr uint32_t low = 0x7f7f7f7f;
 #pragma unroll
-        for (int i = 0; i < kLanes16; ++i) result.lane[i] = offsets.lane[i] == tap ? values.lane[i] : Word{0};
+        for (int i = 0; i < kLanes16 / 2; ++i) {
+          const uint32_t difference = offsets.lane[i / 2] ^ static_cast<uint32_t>(tap) * 0x01010101u;
+          const uint32_t same = ~(((difference & low) + low) | difference | low) >> (7 + 16 * (i % 2));
+          result.lane[i] &= ((same & 1) | (same & 0x100) << 8) * 0xffffu;
+        }
       }
       return result;
     }
   };
 
   // Channels `channel` .. + 8 of pixel (h, w), 0 outside the map and beyond the last channel.
-  __device__ Asked at(int64_t image, int32_t h, int32_t w, int32_t channel) const {
+  __device__ Asked at(int32_t image, int32_t h, int32_t w, int32_t channel) const {
     Asked asked;
     const Geometry32 g = specialise<KIND == Unpooling::pairs ? 2 : 0>(geometry);
     if (!g.h.contains(h) || !g.w.contains(w) || channel >= channels) return asked;
     const Range<int32_t> rows = g.h.windows_over(h);
     const Range<int32_t> columns = g.w.windows_over(w);
     const auto address = [&](int32_t oh, int32_t ow) {
-      return ((image * g.h.output + oh) * g.w.output + ow) * channels + channel;
+      return static_cast<int64_t>((image * g.h.output + oh) * g.w.output + ow) * channels + channel;
     };
     if constexpr (KIND == Unpooling::pairs) {  // one window at most
       if (rows.begin >= rows.end || columns.begin >= columns.end) return asked;
-      asked.values = load<kLanes16>(x + address(rows.begin, columns.begin));
-      asked.offsets = load<kLanes16>(offsets + address(rows.begin, columns.begin));
+      asked.values = load<kLanes16 / 2>(reinterpret_cast<const uint32_t*>(x + address(rows.begin, columns.begin)));
+      asked.offsets = load<2>(reinterpret_cast<const uint32_t*>(offsets + address(rows.begin, columns.begin)));
       asked.tap = g.h.tap_at(rows.begin, h) * 2 + g.w.tap_at(columns.begin, w);
     } else {
       for (int32_t oh = rows.begin; oh < rows.end; ++oh) {

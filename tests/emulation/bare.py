@@ -9,16 +9,20 @@ import json
 import os
 import sys
 
+DTYPES = {"torch.bfloat16": 2, "torch.float16": 3}
+
 
 def described(arguments):
-    """JSON of the arguments of `EmulatedKernels.call`: of a tensor its bytes, of a sequence its numbers."""
-    codes = {"torch.bfloat16": 2, "torch.float16": 3}
-    return json.dumps(
-        [
-            {"bytes": a.nbytes} if hasattr(a, "nbytes") else codes[str(a)] if str(a) in codes else list(a) if hasattr(a, "__len__") else a
-            for a in arguments
-        ]
-    )
+    """JSON of the arguments of `EmulatedKernels.call`: of a tensor its bytes, of a dtype its code, of a sequence its numbers."""
+    return json.dumps([_description(argument) for argument in arguments])
+
+
+def _description(argument):
+    if hasattr(argument, "nbytes"):
+        return {"bytes": argument.nbytes}
+    if hasattr(argument, "__len__"):
+        return list(argument)
+    return DTYPES.get(str(argument), argument)
 
 
 def as_c(argument):

@@ -9,7 +9,7 @@ namespace wwae {
 // {N, H, W, C, O, KH, KW, PH, PW}
 inline Convolution convolution_of(const int64_t* c) {
   const auto narrow = [&](int i) { return static_cast<int32_t>(c[i]); };
-  return {c[0], narrow(1), narrow(2), narrow(3), narrow(4), narrow(5), narrow(6), narrow(7), narrow(8)};
+  return {narrow(0), narrow(1), narrow(2), narrow(3), narrow(4), narrow(5), narrow(6), narrow(7), narrow(8)};
 }
 
 // As with_dtype, for the dtypes that tensor cores multiply.

@@ -15,8 +15,8 @@ import torch
 from convolution_cases import CHECKS, Convolution, parameters, small_integers
 from emulation.build import missing
 from emulation.emulated import EmulatedKernels
-from kernel_cases import Case, assert_same, in_layout
 from kernel_cases import CASES as POOLINGS
+from kernel_cases import Case, assert_same, in_layout
 from torch import Tensor
 
 from wwae.reference.conv_relu_pool2d import conv_relu_pool2d_reference

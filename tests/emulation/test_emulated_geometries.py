@@ -18,8 +18,6 @@ from wwae.ops.backends import _KERNELS_OF
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"the kernels cannot be built: {missing()}")
 
 
-
-
 def any_run(dtypes):
     return given(
         case=any_case(),
