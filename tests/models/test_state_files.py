@@ -1,9 +1,9 @@
-import json
 import re
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from wwae.models.state_files import WeightsError, read_state_dict
 
@@ -13,29 +13,16 @@ STATE = {
     "count": torch.tensor(7),
     "none": torch.empty(0, 4),
 }
-NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
-
-
-def safetensors(state: dict[str, torch.Tensor]) -> bytes:
-    header: dict = {"__metadata__": {"format": "pt"}}
-    values = b""
-    for name, value in state.items():
-        content = value.contiguous().flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b""
-        place = [len(values), len(values) + len(content)]
-        header[name] = {"dtype": NAMES[value.dtype], "shape": list(value.shape), "data_offsets": place}
-        values += content
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + values
 
 
 def check(read: dict[str, torch.Tensor]) -> None:
-    assert list(read) == list(STATE)
+    assert read.keys() == STATE.keys()
     for name, value in STATE.items():
         assert read[name].dtype == value.dtype and torch.equal(read[name], value)
 
 
 def test_both_kinds_of_file_are_read(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(safetensors(STATE))
+    (tmp_path / "a.safetensors").write_bytes(save(STATE))
     torch.save(STATE, tmp_path / "a.pth")
     torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in STATE.items()}}, tmp_path / "b.pt")
     for name in ("a.safetensors", "a.pth", "b.pt"):
@@ -43,13 +30,10 @@ def test_both_kinds_of_file_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
-    ("a.safetensors", b"abc", "truncated, or no safetensors file"),
-    ("a.safetensors", safetensors(STATE)[:-1], "damaged or truncated: count of shape [] needs 8 bytes"),
-    ("a.safetensors", b"\x04" + bytes(7) + b"{{{{", "damaged safetensors header"),
-    ("a.safetensors", safetensors(STATE).replace(b'"BF16"', b'"F8_X"'), "a.bias has dtype F8_X, expected one of F64"),
-    ("a.safetensors", safetensors(STATE).replace(b'"dtype"', b'"dtipe"', 1), "damaged safetensors header: KeyError"),
-    ("a.safetensors", safetensors(STATE).replace(b"[0, 24]", b"[8, 24]"),
-     "damaged or truncated: a.weight of shape [2, 3] needs 24 bytes"),
+    ("a.safetensors", b"abc", "not a state dict: "),
+    ("a.safetensors", save(STATE)[:-1], "not a state dict: "),
+    ("a.safetensors", b"\x04" + bytes(7) + b"{{{{", "not a state dict: "),
+    ("a.safetensors", save(STATE).replace(b'"BF16"', b'"F8_X"'), "not a state dict: "),
     ("a.pth", b"no archive", "not a state dict"),
 ])  # fmt: skip
 def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
