@@ -26,9 +26,9 @@ def test_every_benchmark_leaves_its_row(tmp_path):
     results = json.loads(path.read_text())
     operations = {file.stem.removeprefix("bench_") for file in (ROOT / "benchmarks").glob("bench_*.py")}
     assert {row["operation"] for row in results["rows"]} == operations
-    assert {row["provider"] for row in results["rows"]} == {"copy", "wwae", "eager"}
+    assert {row["provider"] for row in results["rows"]} == {"copy", "matmul", "wwae", "eager"}
     assert all(0 < row["ms_p20"] <= row["ms_p50"] <= row["ms_p80"] for row in results["rows"])
-    assert all(row["kept_bytes"] is not None for row in results["rows"] if row["provider"] != "copy")
+    assert all(row["kept_bytes"] is not None for row in results["rows"] if row["provider"] not in ("copy", "matmul"))
     assert "% of copy" in finished.stdout
 
 

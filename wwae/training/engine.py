@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
-import wwae
 from wwae.training.configuration import ConfigurationError, TrainingConfiguration
 from wwae.training.dataset import TrainingData, derive_seed
 from wwae.training.evaluation import classification_error, reconstruct, reconstruction_l2
@@ -17,7 +13,7 @@ from wwae.training.figures import draw_curves, reconstruction_gallery
 from wwae.training.loop import restore, run_fit
 from wwae.training.networks import Network
 from wwae.training.run_directory import RunDirectory
-from wwae.training.session import check_same_run, device_name, logger, logging_to, reproducible, resolve_device
+from wwae.training.session import check_same_run, logger, logging_to, make_summary, reproducible, resolve_device
 from wwae.training.swwae_fit import SwwaeFit
 from wwae.training.tensorboard import EventWriter
 
@@ -94,17 +90,8 @@ def train(configuration: TrainingConfiguration, load_data: LoadData, command: st
                     reconstruction_gallery(images, reconstruct(fit.model, images), directory.figures / "reconstructions.png")
         draw_curves(directory.read_metrics(), configuration.loss.form, directory.figures / "curves.png")
         metrics = _metrics_over_rounds(results)
-        summary = {
-            "recipe": configuration.recipe,
-            "command": command,
-            "seed": configuration.seed,
-            "epochs": configuration.epochs,
-            "seconds": round(seconds, 3),
-            "device": device_name(device),
-            "metrics": metrics,
-            "rounds": [dict(zip(networks, each, strict=True)) for each in zip(*results.values(), strict=True)],
-            "versions": {"python": platform.python_version(), "torch": torch.__version__, "wwae": wwae.__version__},
-        }
+        rounds = [dict(zip(networks, each, strict=True)) for each in zip(*results.values(), strict=True)]
+        summary = make_summary(configuration, command, device, seconds, metrics, rounds=rounds)
         directory.write_summary(summary)
         for name, value in metrics.items():
             logger.info("%s %.4g", name, value)

@@ -11,7 +11,6 @@ its checkpoint; the encoder never changes:
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -33,7 +32,7 @@ from wwae.training.inversion_configuration import InversionConfiguration
 from wwae.training.loop import restore, run_fit
 from wwae.training.reconstruction_loss import ReconstructionLoss
 from wwae.training.run_directory import RunDirectory
-from wwae.training.session import check_same_run, device_name, logger, logging_to, reproducible, resolve_device
+from wwae.training.session import check_same_run, logger, logging_to, make_summary, reproducible, resolve_device
 from wwae.training.stage_fit import BIAS_RATE, ImageBatches, StageFit, layerwise, parameter_groups, stacked
 from wwae.training.staged_configuration import StageConfiguration
 from wwae.training.tensorboard import EventWriter
@@ -212,16 +211,7 @@ def train_inversion(
         metrics = _measure(inversions, data.test)
         shown = read_to_show(data.test, min(GALLERY_IMAGES, len(data.test)))
         switch_gallery(shown, inversions.reconstruct(shown), directory.figures / "reconstructions.png")
-        summary = {
-            "recipe": configuration.recipe,
-            "command": command,
-            "seed": configuration.seed,
-            "epochs": configuration.epochs,
-            "seconds": round(seconds, 3),
-            "device": device_name(device),
-            "metrics": metrics,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__, "wwae": wwae.__version__},
-        }
+        summary = make_summary(configuration, command, device, seconds, metrics)
         directory.write_summary(summary)
         for name, value in metrics.items():
             logger.info("%s %.4g", name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ from typing import Any
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+import wwae
 from wwae.training.configuration import Configuration, ConfigurationError
 from wwae.training.run_directory import RunDirectory
 
-__all__ = ["check_same_run", "device_name", "logger", "logging_to", "reproducible", "resolve_device"]
+__all__ = ["check_same_run", "logger", "logging_to", "make_summary", "reproducible", "resolve_device"]
 
 logger = logging.getLogger("wwae")
 
@@ -58,8 +60,29 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield prefix + key, value
 
 
-def device_name(device: torch.device) -> str:
-    """What the device is, for ``summary.json``."""
+def make_summary(
+    configuration: Configuration,
+    command: str,
+    device: torch.device,
+    seconds: float,
+    metrics: dict[str, float],
+    **parts: Any,
+) -> dict[str, Any]:
+    """What every run writes into ``summary.json``; ``parts`` are those of its kind, such as ``stages``."""
+    return {
+        "recipe": configuration.recipe,
+        "command": command,
+        "seed": configuration.seed,
+        "epochs": configuration.epochs,
+        "seconds": round(seconds, 3),
+        "device": _device_name(device),
+        "metrics": metrics,
+        **parts,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "wwae": wwae.__version__},
+    }
+
+
+def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()

@@ -18,18 +18,14 @@ A variant that is layerwise has no stage 3.
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import wwae
 from wwae.training.checkpoints import load_checkpoint
 from wwae.training.configuration import ConfigurationError
 from wwae.training.run_directory import RunDirectory
-from wwae.training.session import check_same_run, device_name, logger, logging_to, reproducible, resolve_device
+from wwae.training.session import check_same_run, logger, logging_to, make_summary, reproducible, resolve_device
 from wwae.training.shared_stages import find_shared, take_stages
 from wwae.training.stage_runner import LoadStagedData, StageRunner
 from wwae.training.staged_configuration import StagedConfiguration
@@ -151,17 +147,8 @@ def train_in_stages(
         finished = read_stages(directory, configuration)
         is_complete = len(finished) == len(stages)
         metrics = _metrics_of_run(finished) if is_complete else {}
-        summary = {
-            "recipe": configuration.recipe,
-            "command": command,
-            "seed": configuration.seed,
-            "epochs": configuration.epochs,
-            "seconds": round(sum(metrics["seconds"] for metrics in finished.values()), 3),
-            "device": device_name(device),
-            "metrics": metrics,
-            "stages": finished,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__, "wwae": wwae.__version__},
-        }
+        seconds = sum(metrics["seconds"] for metrics in finished.values())
+        summary = make_summary(configuration, command, device, seconds, metrics, stages=finished)
         if is_complete:
             draw_staged_curves(directory.read_metrics(), finished["classifier"]["test_error"], directory.figures / "curves.png")
             directory.write_summary(summary)
