@@ -12,12 +12,16 @@ HEADER = ("case", "dtype", "layout", "direction", "ms", "GB/s", "% of copy", "×
 
 
 def comparisons(rows: Iterable[Row]) -> dict[tuple[str, ...], dict[str, Row]]:
-    """``{(operation, case, dtype, layout, direction): {provider: row}}`` where ours was measured."""
+    """``{(operation, case, dtype, layout, direction): {provider: row}}`` where ours was measured; others only of its run."""
     groups: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in rows:
         setting = tuple(row[name] for name in ("operation", "case", "dtype", "layout", "direction"))
         groups.setdefault(setting, {})[row["provider"]] = row
-    return {setting: group for setting, group in groups.items() if "wwae" in group}
+    return {
+        setting: {provider: row for provider, row in group.items() if row.get("run") == group["wwae"].get("run")}
+        for setting, group in groups.items()
+        if "wwae" in group
+    }
 
 
 def times_faster(group: dict[str, Row], rival: str) -> float | None:

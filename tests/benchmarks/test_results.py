@@ -132,6 +132,11 @@ def test_the_table_puts_rivals_beside_ours():
     assert len({len(line) for line in table.plain([("a", "b"), ("cc", "d")]).splitlines()}) == 1
 
 
+def test_the_table_compares_within_a_run():
+    rows = [row("copy", 1.0) | {"run": "2 b"}, row("wwae", 2.0) | {"run": "2 b"}, row("eager", 6.0) | {"run": "1 a"}]
+    assert table.table(rows, "o")[1][4:] == ("2.000", "1.0", "50", "–", "–")
+
+
 def test_the_commit_is_known_before_the_first_results_are_written(monkeypatch, tmp_path):
     repository = tmp_path / "benchmarks"
     repository.mkdir()
