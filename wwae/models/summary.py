@@ -54,7 +54,8 @@ def summarise(model: AugmentedClassifier) -> str:
             sizes = f"{module.in_features} -> {module.out_features}"
             rows.append((name, place, sizes, "0", _count(inside), _count(set(decoder.parameters())), "-", "-"))
     rows.append(("the rest", "", "", "", _count(rest), "", "", ""))
-    totals = _count(set(model.classifier.parameters())), _count(set(model.decoders.parameters()))
+    classifier = set(model.classifier.parameters())
+    totals = _count(classifier), _count(set(model.parameters()) - classifier)
     rows.append(("total", "", "", "", *totals, "", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     return "\n".join("  ".join(_padded(*each) for each in zip(row, widths, _HEADER, strict=True)).rstrip() for row in rows)
