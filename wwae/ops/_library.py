@@ -46,13 +46,14 @@ class Differentiable(torch.autograd.Function):
         if "vmap" not in vars(cls):
             setattr(cls, "vmap", staticmethod(lambda info, dims, *arguments: _fold_batch(cls, info, dims, arguments)))  # noqa: B010
         cls.eager = _with_combined_forward(cls)
-        cls.run = staticmethod(_runner(cls, cls.operation, cls.tensors))
+        cls.run = staticmethod(_runner(cls))
         torch.library.register_autograd(cls.operation, cls.backward, setup_context=cls.setup_context, lib=LIBRARY)
 
 
-def _runner(function: type[Differentiable], operation: torch._ops.OpOverload, tensors: int) -> Callable[..., Any]:
+def _runner(function: type[Differentiable]) -> Callable[..., Any]:
     """What calls the operation, differentiably where a derivative may be asked for."""
-    plain, eager = _below_autograd(operation), function.eager.apply
+    operation, tensors = function.operation, function.tensors
+    plain, eager = function.forward, function.eager.apply
 
     def run(*arguments: Any) -> Any:
         if torch.compiler.is_compiling():
@@ -68,7 +69,7 @@ def _runner(function: type[Differentiable], operation: torch._ops.OpOverload, te
 
 def _with_combined_forward(function: type[Differentiable]) -> type[torch.autograd.Function]:
     """``function`` in the form that has no ``torch.func`` transforms and whose ``apply`` takes 2 microseconds instead of 11."""
-    plain = _below_autograd(function.operation)
+    plain = function.forward
 
     def forward(ctx: Any, *arguments: Any) -> Any:
         output = plain(*arguments)
