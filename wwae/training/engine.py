@@ -6,14 +6,14 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from wwae.training.configuration import ConfigurationError, TrainingConfiguration
+from wwae.training.configuration import TrainingConfiguration
 from wwae.training.dataset import TrainingData, derive_seed
 from wwae.training.evaluation import classification_error, reconstruct, reconstruction_l2
 from wwae.training.figures import draw_curves, reconstruction_gallery
 from wwae.training.loop import restore, run_fit
 from wwae.training.networks import Network
 from wwae.training.run_directory import RunDirectory
-from wwae.training.session import check_same_run, logger, logging_to, make_summary, reproducible, resolve_device
+from wwae.training.session import logger, logging_to, make_summary, open_directory, reproducible, resolve_device
 from wwae.training.swwae_fit import SwwaeFit
 from wwae.training.tensorboard import EventWriter
 
@@ -46,19 +46,13 @@ def train(configuration: TrainingConfiguration, load_data: LoadData, command: st
         CheckpointError: a checkpoint to resume from is damaged.
         TrainingDiverged: the loss is not finite any more; the checkpoints before that stay.
     """
-    if configuration.run.dir is None:
-        raise ConfigurationError("run.dir: expected a directory, got none")
     device = resolve_device(configuration.device)
-    if configuration.resume:
-        directory = RunDirectory.open(configuration.run.dir)
-        check_same_run(configuration, directory.read_configuration())
-    else:
-        RunDirectory.check_new(configuration.run.dir)
+    directory = open_directory(configuration)
     data = _load_round(configuration, load_data, round_number=1)
     # Building a fit checks the model against the data.
     steps_per_epoch = SwwaeFit("swwae", 1, configuration, data, device).steps_per_epoch
     if not configuration.resume:
-        directory = RunDirectory.create(configuration.run.dir, configuration)
+        directory = RunDirectory.create(directory.path, configuration)
 
     networks: list[Network] = ["swwae"]
     if configuration.baseline and configuration.loss.mode == "semi-supervised":

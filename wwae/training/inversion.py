@@ -32,7 +32,7 @@ from wwae.training.inversion_configuration import InversionConfiguration
 from wwae.training.loop import restore, run_fit
 from wwae.training.reconstruction_loss import ReconstructionLoss
 from wwae.training.run_directory import RunDirectory
-from wwae.training.session import check_same_run, logger, logging_to, make_summary, reproducible, resolve_device
+from wwae.training.session import logger, logging_to, make_summary, open_directory, reproducible, resolve_device
 from wwae.training.stage_fit import BIAS_RATE, ImageBatches, StageFit, layerwise, parameter_groups, stacked
 from wwae.training.staged_configuration import StageConfiguration
 from wwae.training.tensorboard import EventWriter
@@ -176,19 +176,12 @@ def train_inversion(
         RunDirectoryError: ``run.dir`` cannot take the run, or holds none to resume.
         TrainingDiverged: the loss is not finite any more.
     """
-    if configuration.run.dir is None:
-        raise ConfigurationError("run.dir: expected a directory, got none")
     device = resolve_device(configuration.device)
-    directory = RunDirectory(configuration.run.dir)
-    if configuration.resume:
-        directory = RunDirectory.open(configuration.run.dir)
-        check_same_run(configuration, directory.read_configuration())
-    else:
-        RunDirectory.check_new(configuration.run.dir)
+    directory = open_directory(configuration)
     data = load_data()
     inversions = Inversions(configuration, directory, device)
     if not configuration.resume:
-        RunDirectory.create(configuration.run.dir, configuration)
+        RunDirectory.create(directory.path, configuration)
     seconds = 0.0
     with reproducible(), logging_to(directory), EventWriter(directory, configuration.run.tensorboard) as events:
         logger.info(

@@ -16,7 +16,7 @@ import wwae
 from wwae.training.configuration import Configuration, ConfigurationError
 from wwae.training.run_directory import RunDirectory
 
-__all__ = ["check_same_run", "logger", "logging_to", "make_summary", "reproducible", "resolve_device"]
+__all__ = ["logger", "logging_to", "make_summary", "open_directory", "reproducible", "resolve_device"]
 
 logger = logging.getLogger("wwae")
 
@@ -35,7 +35,24 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def check_same_run(wanted: Configuration, stored: Configuration) -> None:
+def open_directory(configuration: Configuration) -> RunDirectory:
+    """Return the directory of a run: the one to resume, or a new one that is still to be created.
+
+    Raises:
+        ConfigurationError: ``run.dir`` is missing, or the run to resume had other settings.
+        RunDirectoryError: ``run.dir`` cannot take the run, or holds none to resume.
+    """
+    if configuration.run.dir is None:
+        raise ConfigurationError("run.dir: expected a directory, got none")
+    if not configuration.resume:
+        RunDirectory.check_new(configuration.run.dir)
+        return RunDirectory(configuration.run.dir)
+    directory = RunDirectory.open(configuration.run.dir)
+    _check_same_run(configuration, directory.read_configuration())
+    return directory
+
+
+def _check_same_run(wanted: Configuration, stored: Configuration) -> None:
     """Check that only settings which do not change the numbers differ from those the run was started with.
 
     Raises:

@@ -25,7 +25,7 @@ from typing import Any
 from wwae.training.checkpoints import load_checkpoint
 from wwae.training.configuration import ConfigurationError
 from wwae.training.run_directory import RunDirectory
-from wwae.training.session import check_same_run, logger, logging_to, make_summary, reproducible, resolve_device
+from wwae.training.session import logger, logging_to, make_summary, open_directory, reproducible, resolve_device
 from wwae.training.shared_stages import find_shared, take_stages
 from wwae.training.stage_runner import LoadStagedData, StageRunner
 from wwae.training.staged_configuration import StagedConfiguration
@@ -103,8 +103,6 @@ def train_in_stages(
         CheckpointError: a checkpoint to start from is damaged.
         TrainingDiverged: the loss is not finite any more; the checkpoints before that stay.
     """
-    if configuration.run.dir is None:
-        raise ConfigurationError("run.dir: expected a directory, got none")
     device = resolve_device(configuration.device)
     stages = plan_stages(configuration)
     chosen = [each for each in stages if stage is None or each.number == stage]
@@ -114,20 +112,15 @@ def train_in_stages(
             f"stage: expected one of {known}, got {stage}"
             + ("; a layerwise decoder has no chain to train" if stage == 3 and configuration.model.variant == "layerwise" else "")
         )
-    directory = RunDirectory(configuration.run.dir)
-    if configuration.resume:
-        if start_from is not None:
-            raise ConfigurationError(f"start-from: expected a new run, got resume for {directory.path}")
-        directory = RunDirectory.open(configuration.run.dir)
-        check_same_run(configuration, directory.read_configuration())
-    else:
-        RunDirectory.check_new(configuration.run.dir)
+    if configuration.resume and start_from is not None:
+        raise ConfigurationError(f"start-from: expected a new run, got resume for {configuration.run.dir}")
+    directory = open_directory(configuration)
     shared = () if start_from is None else find_shared(configuration, RunDirectory.open(start_from))
     _check_predecessors(chosen, stages, {*read_stages(directory, configuration), *shared}, directory)
     # Building the networks checks them against the data.
     runner = StageRunner(configuration, load_data, directory, device)
     if not configuration.resume:
-        directory = RunDirectory.create(configuration.run.dir, configuration)
+        directory = RunDirectory.create(directory.path, configuration)
     with reproducible(), logging_to(directory), EventWriter(directory, configuration.run.tensorboard) as events:
         logger.info(
             "%s: %s on %s, %d labelled + %d unlabelled + %d test images, in %s",
