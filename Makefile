@@ -86,6 +86,7 @@ docs: install
 	PYTHONPATH=. $(BIN)/python docs/make_performance.py
 	$(BIN)/python docs/make_results.py
 	PYTHONPATH=.:tests/triton $(BIN)/python docs/compile_convolutions.py
+	PYTHONPATH=.:tests $(BIN)/python docs/read_cuda_convolutions.py
 	PYTHONPATH=. $(BIN)/python docs/make_convolutions.py
 
 clean:
