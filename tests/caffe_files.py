@@ -11,11 +11,13 @@ OLD_TYPES = {"Convolution": 4, "Data": 5, "InnerProduct": 14, "ReLU": 18}
 
 
 class Layer(NamedTuple):
-    """A layer of a network: its name, its type as Caffe writes it today, and its blobs."""
+    """A layer of a network: its name, its type as Caffe writes it today, and its blobs; an inner product may have its weights the
+    other way around."""
 
     name: str
     type: str
     blobs: tuple[np.ndarray, ...] = ()
+    transposed: bool = False
 
 
 def varint(number: int) -> bytes:
@@ -56,11 +58,18 @@ def caffe_bytes(
     for layer in layers:
         blobs = [blob_bytes(values, four_sizes, double, packed) for values in layer.blobs]
         name = layer.name.encode()
+        inner_product = number_field(1, 5) + number_field(6, layer.transposed)
         if old:
             fields = [bytes_field(2, b"data"), bytes_field(3, name), bytes_field(4, name), number_field(5, OLD_TYPES[layer.type])]
-            fields += [bytes_field(6, blob) for blob in blobs] + [bytes_field(10, number_field(1, 64))]
+            fields += [bytes_field(6, blob) for blob in blobs] + [
+                bytes_field(10, number_field(1, 64)),
+                bytes_field(17, inner_product),
+            ]
         else:
             fields = [bytes_field(1, name), bytes_field(2, layer.type.encode()), bytes_field(3, b"data"), bytes_field(4, name)]
-            fields += [bytes_field(7, blob) for blob in blobs] + [bytes_field(106, number_field(1, 64))]
+            fields += [bytes_field(7, blob) for blob in blobs] + [
+                bytes_field(106, number_field(1, 64)),
+                bytes_field(117, inner_product),
+            ]
         network += bytes_field(2 if old else 100, b"".join(fields))
     return network

@@ -52,6 +52,14 @@ def test_every_form_gives_the_same_weights(path: Path, old: bool, four_sizes: bo
         read[name].zero_()  # writable: they become parameters
 
 
+@pytest.mark.parametrize("old", [True, False], ids=["V1", "today"])
+def test_transposed_weights_are_turned_around(path: Path, old: bool) -> None:
+    weights, bias = values(4, 3), values(3)
+    path.write_bytes(caffe_bytes([Layer("fc6", "InnerProduct", (weights, bias), transposed=True)], old=old, four_sizes=old))
+    read = read_state_dict(path)
+    assert torch.equal(read["fc6.weight"], torch.from_numpy(weights.T)) and torch.equal(read["fc6.bias"], torch.from_numpy(bias))
+
+
 def test_blobs_after_the_second_are_numbered(path: Path) -> None:
     path.write_bytes(caffe_bytes([Layer("bn1", "BatchNorm", (values(2), values(2), values(1)))]))
     assert list(read_state_dict(path)) == ["bn1.weight", "bn1.bias", "bn1.blobs.2"]

@@ -24,8 +24,19 @@ __all__ = ["read_caffemodel"]
 # What is read of each message: a field's name, number and type. Other fields are passed over.
 _MESSAGES = {
     "NetParameter": (("layers", 2, "repeated V1LayerParameter"), ("layer", 100, "repeated LayerParameter")),
-    "V1LayerParameter": (("name", 4, "string"), ("type", 5, "int32"), ("blobs", 6, "repeated BlobProto")),
-    "LayerParameter": (("name", 1, "string"), ("type", 2, "string"), ("blobs", 7, "repeated BlobProto")),
+    "V1LayerParameter": (
+        ("name", 4, "string"),
+        ("type", 5, "int32"),
+        ("blobs", 6, "repeated BlobProto"),
+        ("inner_product_param", 17, "InnerProductParameter"),
+    ),
+    "LayerParameter": (
+        ("name", 1, "string"),
+        ("type", 2, "string"),
+        ("blobs", 7, "repeated BlobProto"),
+        ("inner_product_param", 117, "InnerProductParameter"),
+    ),
+    "InnerProductParameter": (("transpose", 6, "bool"),),
     "BlobProto": (
         ("num", 1, "int32"),
         ("channels", 2, "int32"),
@@ -44,8 +55,9 @@ _INNER_PRODUCT = (14, "InnerProduct")  # the type of V1, an enumeration, and tha
 def read_caffemodel(path: Path) -> dict[str, Tensor]:
     """Read the blobs of all layers that have some, in the order of the file.
 
-    A layer's first blob is named ``NAME.weight``, its second ``NAME.bias``, one after those ``NAME.blobs.2``. The four sizes of old
-    files become (out, in) for an inner product's weights and (out,) for a bias. Values are float32, or float64 in files of such.
+    A layer's first blob is named ``NAME.weight``, its second ``NAME.bias``, one after those ``NAME.blobs.2``. An inner product's
+    weights come as (out, in), also where the file has them transposed or under the four sizes of old files, and a bias as (out,).
+    Values are float32, or float64 in files of such.
 
     Args:
         path (Path): the file; about twice its size of memory is in use while it is read.
@@ -63,7 +75,8 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
     for layer in (*network.layers, *network.layer):
         for index, blob in enumerate(layer.blobs):
             name = f"{layer.name}.{('weight', 'bias')[index] if index < 2 else f'blobs.{index}'}"
-            state[name] = _values(name, blob, _shape(blob, index, layer.type in _INNER_PRODUCT))
+            values = _values(name, blob, _shape(blob, index, layer.type in _INNER_PRODUCT))
+            state[name] = values.T.contiguous() if index == 0 and layer.inner_product_param.transpose else values
     if not state:
         raise ValueError("no layer with weights, in Caffe's form of today or V1")
     return state
