@@ -26,6 +26,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from wwae.reference.window import memory_format
+
 from .conv_tile import (
     appended,
     moves_in_vectors,
@@ -35,7 +37,7 @@ from .conv_tile import (
     unsupported_products,
     unsupported_unpooling,
 )
-from .tile import Window, element_address, is_channels_last, memory_format
+from .tile import Window, element_address
 from .window import unpooled
 
 NAME = "unpool_conv2d_weight_backward"
@@ -162,16 +164,16 @@ def unpool_conv2d_weight_backward_triton(
     steps = triton.cdiv(all_steps, max(min(PROGRAMS // max(blocks, 1), all_steps), 1))
     strips = triton.cdiv(all_steps, max(steps, 1))
     partial = torch.empty((strips, outputs, *taps, inputs), dtype=torch.float32, device=x.device)
+    layout = memory_format(x)
     if partial.numel() > 0:
-        channels_last = is_channels_last(x)
-        x, offsets, dense = (map_.contiguous(memory_format=memory_format(channels_last)) for map_ in (x, offsets, dense))
+        x, offsets, dense = (map_.contiguous(memory_format=layout) for map_ in (x, offsets, dense))
         wide = strips * steps * tile.pixels >= 2**31
         with torch.cuda.device_of(x):
             unpool_conv2d_weight_backward_kernel[(strips * blocks,)](
                 x, offsets, dense, partial, pixels, steps, inputs, *output_size, *x.shape[2:], *dense.shape[1:], *taps,
-                *conv_padding, channels_last, wide, window, tile, num_warps=tile.warps, num_stages=tile.stages,
+                *conv_padding, layout == torch.channels_last, wide, window, tile, num_warps=tile.warps, num_stages=tile.stages,
             )  # fmt: skip
-    return partial.sum(0).to(x.dtype).permute(0, 3, 1, 2).contiguous()
+    return partial.sum(0).to(x.dtype).permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
 
 def _unsupported_kernel(kernel_size: Sequence[int]) -> str | None:

@@ -1,8 +1,9 @@
 // fixed_unpool2d: map[n, c, h * SH + r, w * SW + s] = x[n, c, h, w] where that lies inside the map, 0 elsewhere, with
 // position (r, s).
 //
-// Work item = a row of one plane (contiguous) or of one image (channels-last); every element is written once.
-// Bytes moved per pixel, e = element size: write e, read e / (SH * SW).
+// Work item = a row of one plane (contiguous) or of one image (channels-last), where every element is written once, or
+// a small contiguous plane, which is cleared first. Bytes moved per pixel, e = element size: write e, read e / (SH *
+// SW).
 #include <algorithm>
 
 #include "common/checks.h"
@@ -40,6 +41,21 @@ void spread(const element* x, int64_t n, int64_t stride, int64_t s, int64_t widt
   for (int64_t i = 0; i < n; ++i) out[s + i * stride] = x[i];
 }
 
+// A contiguous plane of at most this many elements stays in the first-level cache between two passes, which cost less
+// than a decision for every row.
+constexpr int64_t kSmallPlane = 1024;
+
+// A contiguous plane of `rows` x `columns` elements, from the first `n` rows and columns of the windows.
+template <typename element>
+void spread_plane(const element* x, int64_t x_columns, const Pair& n, const Pair& stride, const Pair& position,
+                  int64_t rows, int64_t columns, element* out) {
+  std::fill_n(out, rows * columns, element{0});
+  for (int64_t oh = 0; oh < n[0]; ++oh) {
+    element* row = out + (position[0] + oh * stride[0]) * columns + position[1];
+    for (int64_t ow = 0; ow < n[1]; ++ow) row[ow * stride[1]] = x[oh * x_columns + ow];
+  }
+}
+
 template <typename scalar_t>
 void fixed_unpool(const Tensor& x, MemoryFormat layout, const Pair& stride, const Pair& position, const Tensor& map) {
   using element = element_t<scalar_t>;
@@ -52,6 +68,15 @@ void fixed_unpool(const Tensor& x, MemoryFormat layout, const Pair& stride, cons
   const int64_t inside_columns = windows_inside(x.size(3), stride[1], position[1], columns);
   const element* input = elements<scalar_t>(x);
   element* output = mutable_elements<scalar_t>(map);
+  if (contiguous && rows * columns <= kSmallPlane) {
+    const Pair inside = {inside_rows, inside_columns};
+    return parallel_for(0, images, grain_size(rows * columns), [&](int64_t begin, int64_t end) {
+      for (int64_t image = begin; image < end; ++image) {
+        spread_plane(input + image * x_rows * x_row_size, x_row_size, inside, stride, position, rows, columns,
+                     output + image * rows * columns);
+      }
+    });
+  }
   parallel_for(0, images * rows, grain_size(columns * channels), [&](int64_t begin, int64_t end) {
     for_each_item(begin, end, rows, [&](int64_t image, int64_t h) {
       element* out = output + (image * rows + h) * columns * channels;

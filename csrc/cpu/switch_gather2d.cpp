@@ -5,12 +5,14 @@
 // the number of windows that claim the pixel (in float32 for bfloat16 and float16).
 //
 // A contiguous tensor is N * C images of one channel, a channels-last one N images of C channels; work item = a row of
-// windows of one image (gather_rows.h). "last" first takes the switches of the losers away (rivals.h), or marks pixels
-// (last_claim.h) where too many windows meet; "mean" counts them, work item = the channels of an image.
+// windows of one image (gather_rows.h), or a contiguous plane of short rows (small_planes.h). "last" first takes the
+// switches of the losers away (rivals.h), or marks pixels (last_claim.h) where too many windows meet; "mean" counts
+// them, work item = the channels of an image.
 //
 // Bytes moved per window, s = element size, o = offset size: read KH * KW * s + o when windows do not overlap (every
 // cache line of the map is touched), write s.
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "common/checks.h"
@@ -20,6 +22,7 @@
 #include "cpu/last_claim.h"
 #include "cpu/planes.h"
 #include "cpu/rivals.h"
+#include "cpu/small_planes.h"
 #include "cpu/tap_table.h"
 #include "cpu/tasks.h"
 
@@ -37,10 +40,26 @@ void for_bands(int64_t begin, int64_t end, int64_t height, int64_t most, const B
   }
 }
 
+// Contiguous planes; every window reads, or of each pixel's the last one.
+template <typename element>
+void gather_small(const Geometry& g, const Planes& planes, const Rivals* rivals, const element* x,
+                  const uint8_t* offsets, element* values) {
+  const SmallPlanes small(g);
+  const auto scratch = [&] { return rivals ? std::optional<SmallWinners>({*rivals, small}) : std::nullopt; };
+  small.for_each_group(planes.images, scratch, [&](std::optional<SmallWinners>& winners, Group group) {
+    const uint8_t* all = offsets + group.first * planes.windows;
+    small.gather(group.planes, x + group.first * planes.pixels, winners ? winners->find(group.planes, all) : all,
+                 values + group.first * planes.windows);
+  });
+}
+
 // Every window reads. offsets: (images, OH, OW, channels).
 template <typename scalar_t, typename offset_t>
 void gather_all(const Geometry& g, const Planes& planes, const element_t<scalar_t>* x, const offset_t* offsets,
                 element_t<scalar_t>* values) {
+  if constexpr (std::is_same_v<offset_t, uint8_t>) {
+    if (planes.channels == 1 && SmallPlanes::fit(g)) return gather_small(g, planes, nullptr, x, offsets, values);
+  }
   const RowGather<scalar_t, offset_t> gather(g, planes, x, values);
   const int64_t row_size = g.w.output * planes.channels;
   parallel_for(0, planes.images * g.h.output, grain_size(gather.row_cost()), [&](int64_t begin, int64_t end) {
@@ -54,6 +73,7 @@ void gather_all(const Geometry& g, const Planes& planes, const element_t<scalar_
 template <typename scalar_t>
 void gather_winners(const Geometry& g, const Planes& planes, const Rivals& rivals, const element_t<scalar_t>* x,
                     const uint8_t* offsets, element_t<scalar_t>* values) {
+  if (planes.channels == 1 && SmallPlanes::fit(g)) return gather_small(g, planes, &rivals, x, offsets, values);
   const RowGather<scalar_t, uint8_t> gather(g, planes, x, values);
   const int64_t image_size = planes.windows * planes.channels;
   parallel_for(0, planes.images * g.h.output, grain_size(gather.row_cost()), [&](int64_t begin, int64_t end) {

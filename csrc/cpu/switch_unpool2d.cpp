@@ -3,9 +3,9 @@
 // Where windows overlap and point at one pixel: "last" keeps the last in raster order, "sum" adds in raster order,
 // "mean" divides that sum by the number of claims. Sums of bfloat16 and float16 are kept in float32 and rounded once.
 //
-// Contiguous: 2x2/2 windows in rows (unpool_2x2.h), others in tiles of rows (unpool_tile.h). Channels-last: small
-// windows with a row of pixels of one image as work item and vector lanes = channels, where every pixel looks at the
-// windows that may point at it; others in tiles.
+// Contiguous: planes of short rows one by one (small_planes.h), 2x2/2 windows in rows (unpool_2x2.h), others in tiles
+// of rows (unpool_tile.h). Channels-last: small windows with a row of pixels of one image as work item and vector lanes
+// = channels, where every pixel looks at the windows that may point at it; others in tiles.
 //
 // Bytes moved per pixel, s = element size, o = offset size, A = pixels per window: write s, read (s + o) / A.
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include "common/dtype.h"
 #include "cpu/accumulate.h"
 #include "cpu/claims.h"
+#include "cpu/small_planes.h"
 #include "cpu/tasks.h"
 #include "cpu/unpool_2x2.h"
 #include "cpu/unpool_tile.h"
@@ -50,6 +51,24 @@ void unpool_2x2(const Geometry& g, int64_t planes, const element_t<scalar_t>* x,
                 element_t<scalar_t>* map) {
   parallel_for(0, planes * g.h.input, grain_size(g.w.input), [&](int64_t begin, int64_t end) {
     unpool_2x2_rows<scalar_t>(g, planes, {begin, end}, x, offsets, map);
+  });
+}
+
+template <typename scalar_t, Overlap overlap>
+void unpool_small(const Geometry& g, int64_t planes, const element_t<scalar_t>* x, const uint8_t* offsets,
+                  element_t<scalar_t>* map) {
+  using sum_t = accumulate_t<scalar_t>;
+  const SmallPlanes small(g);
+  const int64_t sums = overlap == Overlap::sum ? small.together() * small.pixels() : 0;
+  const auto scratch = [=] { return std::vector<sum_t>(sums); };
+  small.for_each_group(planes, scratch, [&](std::vector<sum_t>& scratch, Group group) {
+    const int64_t first = group.first * small.windows();
+    element_t<scalar_t>* out = map + group.first * small.pixels();
+    if constexpr (overlap == Overlap::sum) {
+      small.add<scalar_t>(group.planes, x + first, offsets + first, scratch.data(), out);
+    } else {
+      small.scatter(group.planes, x + first, offsets + first, out);
+    }
   });
 }
 
@@ -127,6 +146,11 @@ void unpool_as(const Geometry& g, const Tensor& x, const Tensor& offsets, Memory
   if constexpr (std::is_same_v<offset_t, uint8_t>) {
     if (channels_last && g.taps() <= kPixelTaps) {
       return unpool_pixels<scalar_t, overlap>(g, batch, channels, value, offset, out);
+    }
+    if constexpr (overlap != Overlap::mean) {
+      if (!channels_last && SmallPlanes::fit(g)) {
+        return unpool_small<scalar_t, overlap>(g, batch * channels, value, offset, out);
+      }
     }
     if constexpr (overlap == Overlap::last) {
       if (!channels_last && is_2x2(g)) return unpool_2x2<scalar_t>(g, batch * channels, value, offset, out);

@@ -1,5 +1,5 @@
-// unpool_conv2d_weight_backward on CUDA: the gradient (O, I, KH, KW), contiguous. Kernels in
-// unpool_conv2d_weight_backward.cuh. Contiguous maps are copied to channels_last.
+// unpool_conv2d_weight_backward on CUDA: the gradient (O, I, KH, KW), in the memory format of x. Kernels in
+// unpool_conv2d_weight_backward.cuh, which write it contiguous. Contiguous maps are copied to channels_last.
 #include "cuda/plan_convolution.cuh"
 #include "cuda/unpool_conv2d_weight_backward.cuh"
 
@@ -28,7 +28,7 @@ Tensor unpool_conv2d_weight_backward_cuda(const Tensor& x, const Tensor& offsets
                                MemoryFormat::Contiguous, x);
   if (x.numel() == 0 || dense.numel() == 0) {
     fill_with_zeros(launch, grad);
-    return grad;
+    return with_layout(grad, memory_format_of(x));
   }
   const Tensor inputs[] = {channels_last(x), channels_last(offsets), channels_last(dense)};
   const Tensor partial = allocate_parameter(plan.parts * plan.weights(), ScalarType::Float, x);
@@ -38,7 +38,7 @@ Tensor unpool_conv2d_weight_backward_cuda(const Tensor& x, const Tensor& offsets
                                          elements<scalar_t>(inputs[2]), mutable_elements<float>(partial),
                                          mutable_elements<scalar_t>(grad), plan, g);
   });
-  return grad;
+  return with_layout(grad, memory_format_of(x));
 }
 
 STABLE_TORCH_LIBRARY_IMPL(wwae, CUDA, m) {

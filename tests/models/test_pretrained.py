@@ -1,11 +1,14 @@
 """Weights from files and from the cache of torch.hub; every convention takes RGB in [0, 1]."""
 
 import re
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+from caffe_files import Layer, caffe_bytes
+from torch import nn
 
 from wwae.models import augment
 from wwae.models.pretrained import CONVENTIONS, WeightsError, pretrained_classifier
@@ -131,6 +134,72 @@ def test_caffenets_own_names(tmp_path: Path) -> None:
     assert classifier.mean.flatten().tolist() == pytest.approx(CONVENTIONS["caffenet"].mean)
     with pytest.raises(WeightsError, match="torchvision has none for it"):
         pretrained_classifier("caffenet", "IMAGENET1K_V1")
+
+
+def small_vgg() -> nn.Module:
+    """The layers of VGG's features and classifier, in two blocks, for images of 8x8."""
+    features = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+    )  # fmt: skip
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(24, 7), nn.ReLU(), nn.Linear(7, 7), nn.ReLU(), nn.Linear(7, 5))
+    return nn.Sequential(OrderedDict(features=features, classifier=classifier))
+
+
+def small_caffenet() -> nn.Module:
+    """Two convolutions, one of two groups, and three inner products under CaffeNet's names, for images of 8x8."""
+    layers = {
+        "conv1": nn.Conv2d(3, 4, 3), "relu1": nn.ReLU(), "pool1": nn.MaxPool2d(2),
+        "conv2": nn.Conv2d(4, 6, 3, groups=2), "flatten": nn.Flatten(),
+        "fc6": nn.Linear(6, 7), "relu6": nn.ReLU(), "fc7": nn.Linear(7, 7), "relu7": nn.ReLU(), "fc8": nn.Linear(7, 5),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(layers))
+
+
+# Caffe's names for the layers of the two, in their order.
+SMALL = {
+    "caffe-vgg": ("vgg16", small_vgg, ("conv1_1", "conv1_2", "conv2_1", *FC)),
+    "caffenet": ("caffenet", small_caffenet, ("conv1", "conv2", *FC)),
+}
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["as released", "today"])
+@pytest.mark.parametrize("convention", SMALL)
+def test_caffes_own_file_gives_what_its_conversion_gives(tmp_path: Path, monkeypatch, convention: str, old: bool) -> None:
+    torch.manual_seed(0)
+    name, make, names = SMALL[convention]
+    network = make()
+    monkeypatch.setattr("wwae.models.pretrained._network", lambda name: make())
+    modules = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    converted, layers = {}, [Layer("data", "Data")]
+    for layer, module in zip(names, modules, strict=True):
+        converted |= {f"{layer}.weight": module.weight.detach(), f"{layer}.bias": module.bias.detach()}
+        kind = "Convolution" if isinstance(module, nn.Conv2d) else "InnerProduct"
+        layers.append(Layer(layer, kind, (module.weight.detach().numpy(), module.bias.detach().numpy())))
+    torch.save(converted, tmp_path / "converted.pth")
+    (tmp_path / "released.caffemodel").write_bytes(caffe_bytes(layers, old=old, four_sizes=old))
+
+    expected = pretrained_classifier(name, tmp_path / "converted.pth", convention)
+    read = pretrained_classifier(name, str(tmp_path / "released.caffemodel"))  # Caffe's convention is the default
+    assert read.state_dict().keys() == expected.state_dict().keys()
+    assert all(torch.equal(value, read.state_dict()[key]) for key, value in expected.state_dict().items())
+    x = torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(read(x), expected(x))
+        mean = torch.tensor(CONVENTIONS[convention].mean).reshape(3, 1, 1)
+        torch.testing.assert_close(read(x), network(255 * (x - mean).flip(1)), rtol=1e-4, atol=1e-4)
+
+
+def test_layers_that_caffes_file_lacks_or_has_too_many_of_are_listed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("wwae.models.pretrained._network", lambda name: small_vgg())
+    fc8 = small_vgg().classifier[5].weight.detach().numpy()
+    (tmp_path / "part.caffemodel").write_bytes(
+        caffe_bytes([Layer("fc8", "InnerProduct", (fc8,)), Layer("fc9", "InnerProduct", (fc8,))])
+    )
+    message = "missing: .*classifier.5.bias, .*features.0.weight.*\nunexpected: fc9.weight$"
+    with pytest.raises(WeightsError, match=message) as failure:
+        pretrained_classifier("vgg16", tmp_path / "part.caffemodel")
+    assert "classifier.5.weight" not in str(failure.value)
 
 
 def test_missing_and_unexpected_keys_are_all_listed(tmp_path: Path, squeezenet) -> None:

@@ -11,10 +11,18 @@ from wwae.reference.switch_unpool2d import switch_unpool2d_reference
 # name: shape, kernel_size, stride, channels_last
 SHAPES = {
     # The last vector of a row runs into the next row, but not out of what a thread fills.
-    "rows of one window": ((40, 70, 2, 2), 2, 2, False),
-    "rows of half a vector": ((3, 70, 14, 14), 2, 2, False),
+    "rows of less than a vector": ((3, 70, 28, 28), 2, 2, False),
     "rows of a vector and a bit": ((2, 30, 10, 38), 2, 2, False),
-    "odd rows": ((2, 40, 9, 15), 2, 2, False),
+    "odd rows": ((2, 40, 9, 31), 2, 2, False),
+    # Planes of short rows are taken several at a time, the last ones fewer.
+    "planes of one window": ((40, 70, 2, 2), 2, 2, False),
+    "planes of short rows": ((3, 70, 14, 14), 2, 2, False),
+    "planes of short odd rows": ((2, 40, 9, 15), 2, 2, False),
+    "planes of overlapping windows": ((3, 75, 13, 13), 3, 2, False),
+    "planes of windows that overlap twice": ((2, 90, 7, 9), 3, 1, False),
+    "planes of a row of windows": ((3, 50, 3, 20), 3, 2, False),
+    "planes of a column of windows": ((3, 50, 20, 3), 3, 2, False),
+    "planes of more windows than are taken at a time": ((2, 5, 120, 27), 3, 2, False),
     # Large windows clear a tile first: one of the cache's size, or one longer than the caches.
     "overlapping windows of many channels": ((2, 70, 20, 20), 5, 1, True),
     "large windows of many channels": ((2, 40, 68, 70), 17, 17, True),

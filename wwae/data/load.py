@@ -102,19 +102,13 @@ def _load_imagenet(configuration: DataConfiguration) -> StagedData:
             raise ConfigurationError(f"data.{name}: expected {only!r} with imagenet, got {value!r}")
     photographs = load_photographs(configuration.root or Path("data") / "imagenet")
     size = configuration.image_size
-    shortest = round(size * 8 / 7)
-    crops = vgg_crop(size, (shortest, 2 * shortest)), centre_crop(size, shortest)
-    train = CroppedPhotographs(photographs.train, *crops)
-    test = CroppedPhotographs(photographs.validation, *crops)
-    whole = WholePhotographs(photographs.validation, shortest)
+    train, test = (_cropped(part, size) for part in (photographs.train, photographs.validation))
+    whole = WholePhotographs(photographs.validation, _shortest_side(size))
     return StagedData(train, train, test, len(photographs.train.classes), whole=whole)
 
 
 def load_pictures(configuration: PictureConfiguration) -> InversionData:
     """Find the pictures of an inversion; ``root`` defaults to ``data/photographs`` in the working directory.
-
-    The shorter sides of random crops are as long in relation to the crop as in the scheme for VGG, 256 to 512 for 224, and that of
-    the crops that are measured is the shortest of these.
 
     Raises:
         DataError: there is no such folder, or there are too few pictures in it to measure one.
@@ -123,10 +117,18 @@ def load_pictures(configuration: PictureConfiguration) -> InversionData:
     locations = find_pictures(root / "images" if (root / "images").is_dir() else root)
     if len(locations) < configuration.test_every:
         raise DataError(f"{root}: expected {configuration.test_every} pictures or more (data.test_every), got {len(locations)}")
-    size = configuration.image_size
-    shortest = round(size * 8 / 7)
-    crops = vgg_crop(size, (shortest, 2 * shortest)), centre_crop(size, shortest)
     test = locations[configuration.test_every - 1 :: configuration.test_every]
     train = [location for location in locations if location not in test]
     parts = (Photographs(part, [0] * len(part), ["picture"]) for part in (train, test))
-    return InversionData(*(CroppedPhotographs(part, *crops) for part in parts))
+    return InversionData(*(_cropped(part, configuration.image_size) for part in parts))
+
+
+def _cropped(photographs: Photographs, size: int) -> CroppedPhotographs:
+    """Photographs in crops of ``size``; random ones have a shorter side of up to twice that of those that are measured."""
+    shortest = _shortest_side(size)
+    return CroppedPhotographs(photographs, vgg_crop(size, (shortest, 2 * shortest)), centre_crop(size, shortest))
+
+
+def _shortest_side(size: int) -> int:
+    """The shorter side of photographs that crops of ``size`` are measured in: 256 pixels for 224, as in the scheme for VGG."""
+    return round(size * 8 / 7)

@@ -75,11 +75,12 @@ def pretrained_classifier(
 
     Args:
         name (str): a classifier of torchvision, such as ``"vgg16"``, or ``"caffenet"``.
-        weights (str | Path): a file (``.pth``, ``.safetensors``), or the name of torchvision's weights, as ``"IMAGENET1K_V1"``.
-            Those are taken from the cache of ``torch.hub``. The keys of a file are the network's; for VGG they may also be Caffe's
-            (``conv1_1.weight`` ... ``fc8.bias``) or those of the conversions that count a flattening (``classifier.1``, ``.4``).
+        weights (str | Path): a file (``.pth``, ``.safetensors``, ``.caffemodel``), or the name of torchvision's weights, as
+            ``"IMAGENET1K_V1"``. Those are taken from the cache of ``torch.hub``. The keys of a file are the network's; for VGG they
+            may also be Caffe's (``conv1_1.weight`` ... ``fc8.bias``) or those of the conversions that count a flattening
+            (``classifier.1``, ``.4``).
         convention (str | None): one of :data:`CONVENTIONS`. Default: that of torchvision's weights where they have a name,
-            ``"caffenet"`` for CaffeNet, else ``"torchvision"``.
+            ``"caffenet"`` for CaffeNet, ``"caffe-vgg"`` for another ``.caffemodel``, else ``"torchvision"``.
         for_classification (bool): with False the inner products are left out and the scores are the features that go into them:
             for reconstruction only, which is all that weights such as ``"IMAGENET1K_FEATURES"`` can do.
         download (bool): whether weights of torchvision that are not in the cache may be fetched.
@@ -88,17 +89,19 @@ def pretrained_classifier(
         NormalisedClassifier in evaluation mode: it takes RGB in [0, 1].
 
     Raises:
-        WeightsError: there are no such weights, keys are missing or unexpected (all are listed), a shape is another one, or values
-            are not finite, as those of a classifier that was never trained.
+        WeightsError: there are no such weights, the package that reads them is missing, keys are missing or unexpected (all are
+            listed), a shape is another one, or values are not finite, as those of a classifier that was never trained.
         ValueError: another name or convention.
     """
     if convention is not None and convention not in CONVENTIONS:
         raise ValueError(f"pretrained_classifier: expected convention to be one of {', '.join(CONVENTIONS)}, got {convention!r}")
     with torch.device("meta"):  # the first values would be drawn to be replaced
         network = _network(name)
-    is_file = isinstance(weights, Path) or Path(weights).suffix in (".pth", ".pt", ".safetensors") or Path(weights).is_file()
+    suffix = Path(weights).suffix
+    is_file = isinstance(weights, Path) or suffix in (".pth", ".pt", ".safetensors", ".caffemodel") or Path(weights).is_file()
     if is_file:
-        state, default = read_state_dict(weights), CONVENTIONS["caffenet" if name == "caffenet" else "torchvision"]
+        of_file = "caffenet" if name == "caffenet" else "caffe-vgg" if suffix == ".caffemodel" else "torchvision"
+        state, default = read_state_dict(weights), CONVENTIONS[of_file]
     else:
         state, default = _torchvision_weights(name, str(weights), download)
     settings = default if convention is None else CONVENTIONS[convention]

@@ -1,4 +1,4 @@
-"""State dicts in files: PyTorch's own, and safetensors."""
+"""State dicts in files: PyTorch's own, safetensors, and the weights in a file of Caffe."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     A checkpoint that holds its weights under ``state_dict`` or ``model``, and keys that begin with ``module.``, are seen through.
 
     Args:
-        path (Path | str): ``.safetensors``, or what ``torch.save`` wrote.
+        path (Path | str): ``.safetensors``, ``.caffemodel`` (see :mod:`wwae.models.caffe_file`), or what ``torch.save`` wrote.
 
     Raises:
-        WeightsError: the file cannot be read, is damaged, or holds no state dict.
+        WeightsError: the file cannot be read, is damaged, or holds no state dict, or the package that reads it is missing.
     """
     path = Path(path)
     try:
         state = _read(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ModuleNotFoundError as error:
+        extra = "caffe" if path.suffix == ".caffemodel" else "train"
+        raise WeightsError(f"{path}: cannot be read: {error}: pip install 'wwae[{extra}]' brings it") from error
     except Exception as error:  # a dozen classes, from the readers
         raise WeightsError(f"{path}: not a state dict: {(str(error) or type(error).__name__).splitlines()[0]}") from error
     for wrapper in ("state_dict", "model"):
@@ -42,8 +45,12 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> Any:
-    if path.suffix != ".safetensors":
-        return torch.load(path, map_location="cpu", weights_only=True)
-    from safetensors.torch import load_file  # a dependency of those who train
+    if path.suffix == ".caffemodel":
+        from wwae.models.caffe_file import read_caffemodel  # needs a package that few have
 
-    return load_file(path)
+        return read_caffemodel(path)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file  # a dependency of those who train
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)

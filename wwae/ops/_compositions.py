@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wwae.ops._convolution import mirrored, mirrored_padding
-from wwae.reference.relu import masked_gradient
+from wwae.ops._relu import masked_gradient
 from wwae.reference.window import Pair, memory_format, pooled_sizes, spatial_size
 
 _aten, _wwae = torch.ops.aten, torch.ops.wwae
@@ -80,7 +80,7 @@ def _conv_relu_pool2d_backward(
     )
     return (
         grad_x.contiguous(memory_format=memory_format(x)) if output_mask[0] else x.new_empty(0),
-        grad_weight.contiguous() if output_mask[1] else weight.new_empty(0),
+        grad_weight.contiguous(memory_format=memory_format(x)) if output_mask[1] else weight.new_empty(0),
         grad_bias.to(x.dtype) if output_mask[2] else x.new_empty(0),
     )
 
@@ -117,10 +117,11 @@ def _unpool_conv2d_weight_backward(
 ) -> Tensor:
     full = _wwae.switch_unpool2d(x, offsets, kernel_size, stride, padding, dilation, output_size, "last")
     # Only the shape and layout of the weights are looked at.
-    weight = x.new_empty((dense.shape[1], x.shape[1], *conv_kernel_size)).contiguous(memory_format=memory_format(x))
+    layout = memory_format(x)
+    weight = torch.empty((dense.shape[1], x.shape[1], *conv_kernel_size), dtype=x.dtype, device=x.device, memory_format=layout)
     wanted = [False, True, False]
     arguments = ((1, 1), conv_padding, (1, 1), False, (0, 0), 1, wanted)
-    return _aten.convolution_backward(dense, full, weight, None, *arguments)[1].contiguous()
+    return _aten.convolution_backward(dense, full, weight, None, *arguments)[1].contiguous(memory_format=layout)
 
 
 def fused_conv_relu_pool2d_backward(
@@ -158,7 +159,8 @@ def fused_conv_relu_pool2d_backward(
         grad_x = _wwae.unpool_conv2d(passed, offsets, mirrored(weight), None, *geometry, pads, False)
         grad_x = grad_x.contiguous(memory_format=memory_format(x))
     if output_mask[1]:
-        grad_weight = mirrored(_wwae.unpool_conv2d_weight_backward(passed, offsets, x, *geometry, taps, pads)).contiguous()
+        grad_weight = mirrored(_wwae.unpool_conv2d_weight_backward(passed, offsets, x, *geometry, taps, pads))
+        grad_weight = grad_weight.contiguous(memory_format=memory_format(x))
     if output_mask[2]:
         grad_bias = passed.sum((0, 2, 3))
     return grad_x, grad_weight, grad_bias

@@ -33,6 +33,11 @@ def per_channel(parameter: Tensor) -> Tensor:
     return parameter.view(-1, 1, 1)
 
 
+def masked_gradient(grad: Tensor, values: Tensor) -> Tensor:
+    """``grad`` where the pooled ReLU let its input through: where ``values`` is positive or NaN; else 0. Differentiable."""
+    return torch.ops.aten.threshold_backward(grad, values, 0)
+
+
 def differentiated_again() -> bool:
     """Whether a backward that runs now may itself be differentiated.
 

@@ -18,11 +18,10 @@ from wwae.ops import bias_relu_pool2d_backward as backward_operation
 from wwae.ops._batch import as_given, batched
 from wwae.ops._library import Differentiable, define
 from wwae.ops._pooled import empty_pooled
-from wwae.ops._relu import differentiated_again, fold_into_channels, per_channel, require_parameter
+from wwae.ops._relu import differentiated_again, fold_into_channels, masked_gradient, per_channel, require_parameter
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_unpool2d import SwitchUnpool2d, in_layout_of
 from wwae.ops.switches import Switches, _make
-from wwae.reference.relu import masked_gradient
 from wwae.reference.window import Pair, offset_dtype, spatial_size
 
 __all__ = ["bias_relu_pool2d"]

@@ -18,12 +18,11 @@ from wwae.ops import conv_relu_pool2d_backward as backward_operation
 from wwae.ops._batch import as_given, batched
 from wwae.ops._convolution import autocast, require_convolution
 from wwae.ops._library import Differentiable, define
-from wwae.ops._relu import differentiated_again, per_channel
+from wwae.ops._relu import differentiated_again, masked_gradient, per_channel
 from wwae.ops.bias_relu_pool2d import BiasReLUPool2d
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_unpool2d import SwitchUnpool2d, in_layout_of
 from wwae.ops.switches import Switches, _make
-from wwae.reference.relu import masked_gradient
 from wwae.reference.window import Pair, memory_format, offset_dtype, pooled_sizes, spatial_size
 
 __all__ = ["conv_relu_pool2d"]

@@ -42,8 +42,8 @@ def _fake(
     check.require_geometry(NAME, kernel_size, stride, padding, dilation)
     check.require_offsets(NAME, offsets, kernel_size)
     require_convolution(NAME, x, weight, None, spatial_size(x), conv_stride, conv_padding, conv_dilation, groups)
-    full = torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
-    grads = full, weight.new_empty(weight.shape), weight.new_empty(weight.shape[0])
+    maps = (torch.empty(t.shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x)) for t in (x, weight))
+    grads = *maps, weight.new_empty(weight.shape[0])
     grad_x, grad_weight, grad_bias = (g if wanted else g.new_empty(0) for g, wanted in zip(grads, output_mask, strict=True))
     return grad_x, grad_weight, grad_bias
 

@@ -18,11 +18,10 @@ from wwae.ops import unpool_conv2d_weight_backward as weight_operation
 from wwae.ops._batch import as_given, batched
 from wwae.ops._convolution import autocast, require_convolution
 from wwae.ops._library import Differentiable, define
-from wwae.ops._relu import differentiated_again, per_channel
+from wwae.ops._relu import differentiated_again, masked_gradient, per_channel
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_unpool2d import SwitchUnpool2d, in_layout_of, require_switches
 from wwae.ops.switches import Switches
-from wwae.reference.relu import masked_gradient
 from wwae.reference.window import Pair, memory_format
 
 __all__ = ["unpool_conv2d"]

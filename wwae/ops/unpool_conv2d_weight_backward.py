@@ -13,7 +13,7 @@ from torch import Tensor
 from wwae.ops import _arguments as check
 from wwae.ops._library import LIBRARY, define
 from wwae.ops._relu import no_second_derivative
-from wwae.reference.window import Pair, pooled_sizes
+from wwae.reference.window import Pair, memory_format, pooled_sizes
 
 __all__: list[str] = []
 
@@ -38,7 +38,8 @@ def _fake(
     check.require_like(NAME, "offsets", offsets, x.shape, offsets.dtype, x)
     size = pooled_sizes(output_size, conv_kernel_size, (1, 1), conv_padding, (1, 1), False)
     check.require_like(NAME, "dense", dense, (x.shape[0], dense.shape[1], *size), x.dtype, x)
-    return torch.empty((dense.shape[1], x.shape[1], *conv_kernel_size), dtype=x.dtype, device=x.device)
+    shape = dense.shape[1], x.shape[1], *conv_kernel_size
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
 
 
 OPERATION = define(

@@ -3,7 +3,7 @@
 Zhang, Lee, Lee: Augmenting Supervised Neural Networks with Unsupervised Objectives for Large-scale Image Classification (2016,
 arXiv:1606.06582), sections 4.1 and 4.3, Table A-1.
 
-    weights       VGG-16 as its authors released it, converted from Caffe: ``--model.weights FILE.pth``
+    weights       VGG-16 as its authors released it: ``--model.weights VGG_ILSVRC_16_layers.caffemodel``, or a conversion
     images        ``--data.root DIR`` with ``train`` and ``val``, in class folders or tar files; shorter side between 256 and 512,
                   crops of 224, half of them mirrored
     steps         16 images in the decoder's stages, 64 in the joint one; SGD with momentum 0.9

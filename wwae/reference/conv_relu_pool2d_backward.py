@@ -29,6 +29,8 @@ def conv_relu_pool2d_backward_reference(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of ``x``, ``weight`` and the bias from that of the pooled values, each empty ``(0,)`` where not wanted.
 
+    The first two have the memory format of ``x``.
+
     A window whose value is 0 or less stops its gradient; the others send theirs to their switch, where it adds up. Sums are
     float32 for bfloat16 and float16, and rounded once to the dtype of ``x``.
     """
@@ -39,6 +41,7 @@ def conv_relu_pool2d_backward_reference(
     wide_x, wide_weight, wide_full = x.to(wide), weight.to(wide), full.to(wide)
     grad_x = conv2d_input(x.shape, wide_weight, wide_full, *arguments).to(x.dtype)
     grad_weight = conv2d_weight(wide_x, weight.shape, wide_full, *arguments).to(x.dtype)
-    grads = grad_x.contiguous(memory_format=memory_format(x)), grad_weight.contiguous(), grad_bias.to(x.dtype)
+    layout = memory_format(x)
+    grads = *(grad.contiguous(memory_format=layout) for grad in (grad_x, grad_weight)), grad_bias.to(x.dtype)
     grad_x, grad_weight, grad_bias = (g if wanted else g.new_empty(0) for g, wanted in zip(grads, output_mask, strict=True))
     return grad_x, grad_weight, grad_bias

@@ -32,10 +32,13 @@ class InversionModelConfiguration(SettingsGroup):
     weights: str = Field(
         default="IMAGENET1K_V1",
         min_length=1,
-        description="a file (.pth, .safetensors), or the name of torchvision's weights, which are looked for in torch.hub's cache",
+        description="a file (.pth, .safetensors, .caffemodel), or the name of torchvision's weights, which are looked for in "
+        "torch.hub's cache",
     )
     convention: Literal["rgb", "torchvision", "caffe-vgg", "caffenet"] | None = Field(
-        default=None, description="how the weights want their images (default: as torchvision's, or as CaffeNet's for caffenet)"
+        default=None,
+        description="how the weights want their images (default: as torchvision's; of a .caffemodel, as VGG's authors'; of "
+        "caffenet, as CaffeNet's)",
     )
     download: bool = Field(default=False, description="fetch weights of torchvision that are not on the disk")
 

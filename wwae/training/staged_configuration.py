@@ -48,11 +48,13 @@ class AugmentedModelConfiguration(SettingsGroup):
     from_layer: str = Field(default="last", min_length=1, description="macro-layer that decoding starts at, such as pool3, or last")
     weights: str | None = Field(
         default=None,
-        description="trained weights of a torchvision network: a file (.pth, .safetensors), or their name in torchvision's "
-        "cache, such as IMAGENET1K_V1",
+        description="trained weights of a torchvision network: a file (.pth, .safetensors, .caffemodel), or their name in "
+        "torchvision's cache, such as IMAGENET1K_V1",
     )
     convention: Literal["rgb", "torchvision", "caffe-vgg", "caffenet"] | None = Field(
-        default=None, description="the scale of the images that weights in a file were trained on (default: torchvision)"
+        default=None,
+        description="the scale of the images that weights in a file were trained on (default: torchvision; of a .caffemodel, "
+        "caffe-vgg; of caffenet, caffenet)",
     )
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0, description="probability of dropping an input of each linear layer")
 
