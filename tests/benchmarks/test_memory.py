@@ -1,8 +1,13 @@
 """The measure of memory, on calls whose peak is known."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
+import wwae
+from benchmarks.cases import Case, Setting
+from benchmarks.measure import prepare
 from benchmarks.memory import peak_bytes
 
 MB = 10**6
@@ -76,7 +81,19 @@ def test_buffers_inside_an_operation_count():
 
 
 def test_the_memory_of_our_operations_counts():
-    import wwae
-
     x = torch.randn(2, 16, 32, 32)
     assert peak_bytes(lambda: wwae.ops.switch_pool2d(x, 2), "cpu") == x.nbytes // 4 + x.numel() // 4
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("operation", ["conv_relu_pool2d", "unpool_conv2d"])
+def test_a_step_with_a_convolution_holds_less_than_its_parts_in_pytorch(operation, layout):
+    """Where maps are larger than weights: the gradient of one of them is not there while the other's is made."""
+    measured = import_module(f"benchmarks.bench_{operation}").OPERATION
+    case = Case("a", batch=2, channels=64, size=56, kernel=2, stride=2)
+
+    def peak(provider):
+        function, _ = prepare(measured, Setting(case, "float32", layout, "step", provider), "cpu")
+        return peak_bytes(function, "cpu")
+
+    assert peak("wwae") < 0.95 * peak("eager")
