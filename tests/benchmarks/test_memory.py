@@ -97,3 +97,13 @@ def test_a_step_with_a_convolution_holds_less_than_its_parts_in_pytorch(operatio
         return peak_bytes(function, "cpu")
 
     assert peak("wwae") < 0.95 * peak("eager")
+
+
+@pytest.mark.parametrize("operation", ["switch_pool2d", "max_pool2d"])
+def test_backward_of_a_pool_makes_its_gradient_and_nothing_else(operation):
+    """Switches and indices have no gradient: no zeros are made for them."""
+    x = torch.randn(2, 16, 32, 32, requires_grad=True)
+    result = getattr(wwae.ops, operation)(x, 2)
+    values = result if isinstance(result, torch.Tensor) else result[0]
+    gradient = torch.ones_like(values)
+    assert peak_bytes(lambda: torch.autograd.grad(values, x, gradient, retain_graph=True), "cpu") == x.nbytes
