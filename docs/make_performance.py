@@ -58,7 +58,10 @@ def section(path: Path) -> str:
     """The part of one machine."""
     results = json.loads(path.read_text(encoding="utf-8"))
     rows = results["rows"]
-    parts = [f"## {path.stem}", *(f"- {describe(run)}" for run in results["runs"].values()), ""]
+    timed = {row.get("run") for row in rows}
+    memory_only = {row["peak_run"] for row in rows if "peak_run" in row} - timed
+    notes = (f"- {describe(run)}{', peak memory alone' * (name in memory_only)}" for name, run in results["runs"].items())
+    parts = [f"## {path.stem}", *notes, ""]
     alt = "Bandwidth of a training step beside eager and compiled PyTorch"
     parts += [f"![{alt}](figures/{figure_of(path)})", ""]
     for operation in dict.fromkeys(row["operation"] for row in rows):
