@@ -95,7 +95,7 @@ def test_a_checkpoint_is_as_large_as_what_is_trained(finished: Path) -> None:
 
 
 def test_a_run_that_is_killed_in_any_stage_ends_with_the_same_bits(
-    finished: Path, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, take, stop = tmp_path / "run", DecoderFit.advance, [("", 0)]
 
@@ -110,6 +110,9 @@ def test_a_run_that_is_killed_in_any_stage_ends_with_the_same_bits(
         assert main(words) == 130
         words = ["train", "--resume", str(run)]
     assert "optimizer" in load_checkpoint(run / "checkpoints" / "fixed-fc8.pt")
+    assert main(["reconstruct", str(run), "--layers", "conv1", "fc7"]) == 0
+    assert main(["reconstruct", str(run), "--layers", "fc8"]) == 1
+    assert f"fixed-fc8 is not finished: wwae train --resume {run}" in capsys.readouterr().err
     stop[0] = ("", 0)
     assert main(words) == 0
     again, before = (json.loads((path / "summary.json").read_text())["metrics"] for path in (run, finished))

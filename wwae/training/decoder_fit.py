@@ -22,27 +22,27 @@ class DecoderFit(StageFit):
     The state of a finished stage is without the optimiser's, which nothing reads again.
 
     Args:
-        encoder (str): :func:`weights_digest` of the frozen classifier; the others are those of :class:`StageFit`.
+        encoder_digest (str): :func:`weights_digest` of the frozen classifier; the others are those of :class:`StageFit`.
     """
 
-    def __init__(self, *arguments: Any, encoder: str, **settings: Any) -> None:
+    def __init__(self, *arguments: Any, encoder_digest: str, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.encoder = encoder
+        self.encoder_digest = encoder_digest
 
     def state(self) -> dict[str, Any]:
         state = super().state()
         state["model"] = {name: value for name, value in state["model"].items() if not name.startswith(_CLASSIFIER)}
-        state["encoder"] = self.encoder
+        state["encoder_digest"] = self.encoder_digest
         if self.step == self.steps:
             del state["optimizer"]
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        whole = with_decoders(self.model, state, self.encoder)
+        whole = with_decoders(self.model, state, self.encoder_digest)
         super().restore({"optimizer": self.optimizer.state_dict()} | state | {"model": whole})
 
 
-def with_decoders(model: nn.Module, state: Mapping[str, Any], encoder: str) -> dict[str, Tensor]:
+def with_decoders(model: nn.Module, state: Mapping[str, Any], encoder_digest: str) -> dict[str, Tensor]:
     """Return the state dict of an augmented classifier with the decoders of another :meth:`DecoderFit.state`.
 
     Decoders that ``model`` has not are left out; one that the state has not is missing in the result.
@@ -50,12 +50,12 @@ def with_decoders(model: nn.Module, state: Mapping[str, Any], encoder: str) -> d
     Args:
         model (nn.Module): an :class:`wwae.models.AugmentedClassifier`.
         state (mapping): of the same stage, or of one that goes as far up.
-        encoder (str): :func:`weights_digest` of the classifier of ``model``.
+        encoder_digest (str): :func:`weights_digest` of the classifier of ``model``.
 
     Raises:
         ValueError: the state is of a classifier with other weights.
     """
-    if state["encoder"] != encoder:
+    if state["encoder_digest"] != encoder_digest:
         raise ValueError("its decoders were trained for a classifier with other weights")
     own = model.state_dict()
     decoders = {name: value for name, value in state["model"].items() if name in own}

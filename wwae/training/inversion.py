@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import wwae
 from wwae.models import AugmentedClassifier, pretrained_classifier
 from wwae.models.decoder import SwitchKind
-from wwae.training.checkpoints import CheckpointError, load_checkpoint
+from wwae.training.checkpoints import CheckpointError
 from wwae.training.configuration import ConfigurationError
 from wwae.training.dataset import ImageSet, derive_seed, to_float
 from wwae.training.decoder_fit import DecoderFit, weights_digest, with_decoders
@@ -38,6 +38,7 @@ from wwae.training.run_directory import RunDirectory
 from wwae.training.session import logger, logging_to, make_summary, open_directory, reproducible, resolve_device
 from wwae.training.stage_fit import BIAS_RATE, ImageBatches, layerwise, parameter_groups, stacked
 from wwae.training.staged_configuration import StageConfiguration
+from wwae.training.stages import read_finished
 from wwae.training.tensorboard import EventWriter
 
 __all__ = ["InversionData", "Inversions", "train_inversion"]
@@ -92,7 +93,7 @@ class Inversions:
             raise
         except ValueError as error:
             raise ConfigurationError(f"model: {error}") from None
-        self.encoder = weights_digest(encoder)
+        self.encoder_digest = weights_digest(encoder)
         self.layers = choose_layers("decoder.layers", configuration.decoder.layers, self.network.layers)
         sizes, given = self.network.image_sizes, configuration.data.image_size
         if sizes is not None and given not in sizes:
@@ -110,7 +111,7 @@ class Inversions:
         """Return the decoders of a stage that is finished.
 
         Raises:
-            CheckpointError: its checkpoint is missing, damaged or of another run.
+            CheckpointError: its checkpoint is missing, damaged, unfinished or of another run.
         """
         return self._with_weights(self.new(switches, layer), self.name(switches, layer))
 
@@ -149,11 +150,11 @@ class Inversions:
 
     def _with_weights(self, model: AugmentedClassifier, stage: str) -> AugmentedClassifier:
         """Return the model with the decoders of a stage."""
-        path = self.directory.stage_checkpoint(stage)
-        state = load_checkpoint(path)
+        state = read_finished(self.directory, stage)
         try:
-            model.load_state_dict(with_decoders(model, state, self.encoder))
+            model.load_state_dict(with_decoders(model, state, self.encoder_digest))
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            path = self.directory.stage_checkpoint(stage)
             raise CheckpointError(f"{path}: does not belong to {self.directory.config}: {str(error).splitlines()[0]}") from None
         return model
 
@@ -171,7 +172,7 @@ def train_inversion(
     Returns:
         The content of ``summary.json``. Its ``metrics`` are PSNR in dB over the test pictures, for each layer and source of
         switches as of :meth:`Inversions.reconstruct`, ``psnr_mean_colour`` for pictures of one colour each, the mean, and
-        ``reconstruction_l2`` of the known switches from the last pool.
+        ``reconstruction_l2`` of the known switches from the last layer.
 
     Raises:
         ConfigurationError, WeightsError: as :class:`Inversions`, or a setting is not possible on this machine.
@@ -241,7 +242,7 @@ def _fit(inversions: Inversions, data: InversionData, device: torch.device, swit
         epochs=configuration.epochs,
         device=device,
         precision=configuration.precision,
-        encoder=inversions.encoder,
+        encoder_digest=inversions.encoder_digest,
     )
 
 

@@ -78,7 +78,7 @@ def test_the_digest_is_that_of_names_and_values() -> None:
 
 def test_decoders_of_more_layers_start_those_of_fewer() -> None:
     classifier = SmallAlexNet()
-    state = {"model": {}, "encoder": "abc"}
+    state = {"model": {}, "encoder_digest": "abc"}
     for name, value in alexnet_inversion("fc7", "known", classifier).state_dict().items():
         if not name.startswith("classifier."):
             state["model"][name] = torch.randn_like(value)
