@@ -12,7 +12,8 @@ from the scores of the classes, and with fixed ones less and less of them, the h
                   ``--decoder.layers conv1,fc8`` trains the chains of these alone
     step          4 crops; the paper's 16 are for the whole of ImageNet
     loss          the squared error of eq. 2, unweighted: the decoders share no weights
-    rates         of squeezenet-inversion, since the paper prints none; lower ones for the weights of inner products
+    rates         of squeezenet-inversion, since the paper prints none; lower ones for the weights of inner products. If chains with
+                  fixed switches end at a plain grey, try a lower --decoder.chain
     result        not measured with trained weights
     time          on one processor core that others use, too, 2 to 3 crops a second layer-wise and up to fc8, 4 to 9 up to conv5
 """
