@@ -1,8 +1,9 @@
 // max_gather2d: the transpose of max_unpool2d. Every window (N, C, OH, OW) reads the map x (N, C, H, W) at its int64
 // index h * W + w; 0 where a later window in raster order has the same index.
 //
-// Work item = the channels of an image that one thread takes. Windows that can only meet their neighbours, which a look
-// at the indices tells, are compared with those (neighbours.h); otherwise pixels are marked (last_claim.h).
+// Windows that can only meet their neighbours, which a look at the indices tells, are compared with those
+// (neighbours.h); work item = an image, or several small ones of one channel. Otherwise pixels are marked
+// (last_claim.h); work item = the channels of an image that one thread takes.
 //
 // Bytes moved per window, s = element size, A = pixels per window: read A * s + 8, write s; what else is
 // touched stays in the cache.
@@ -28,30 +29,31 @@ struct MaxGather {
   element* values;  // (images, windows, channels)
 
   // Returns false where windows may meet that are not neighbours.
-  bool winners(Neighbours& neighbours, int64_t image) const {
+  bool winners(Neighbours& neighbours, Group group) const {
     const int64_t channels = planes.channels;
-    const element* map = x + image * planes.pixels * channels;
-    element* out = values + image * planes.windows * channels;
-    const int64_t* index = indices + image * planes.windows * channels;
-    return neighbours.for_each_winner(index, [=](int64_t first, int64_t n, const int32_t* targets, auto all_win) {
-      const auto read = [=](int64_t i, int64_t c) {
-        const int64_t target = targets[i];
-        if constexpr (all_win) {
-          out[first + i] = map[target * channels + c];
-        } else {  // the value or 0 by its bits: a branch on who loses cannot be predicted
-          const auto bits = std::bit_cast<signed_t<element>>(map[std::max<int64_t>(target, 0) * channels + c]);
-          const auto wins = static_cast<signed_t<element>>(target >= 0);
-          out[first + i] = std::bit_cast<element>(static_cast<signed_t<element>>(bits & -wins));
-        }
-      };
-      if (channels == 1) {  // a plain loop, without one over channels in it
-        for (int64_t i = 0; i < n; ++i) read(i, int64_t{0});
-      } else {
-        for (int64_t i = 0; i < n; i += channels) {
-          for (int64_t c = 0; c < channels; ++c) read(i + c, c);
-        }
-      }
-    });
+    const element* map = x + group.first * planes.pixels * channels;
+    element* out = values + group.first * planes.windows * channels;
+    const int64_t* index = indices + group.first * planes.windows * channels;
+    return neighbours.for_each_winner(
+        group.images, index, [=](int64_t first, int64_t n, const int32_t* targets, auto all_win) {
+          const auto read = [=](int64_t i, int64_t c) {
+            const int64_t target = targets[i];
+            if constexpr (all_win) {
+              out[first + i] = map[target * channels + c];
+            } else {  // the value or 0 by its bits: a branch on who loses cannot be predicted
+              const auto bits = std::bit_cast<signed_t<element>>(map[std::max<int64_t>(target, 0) * channels + c]);
+              const auto wins = static_cast<signed_t<element>>(target >= 0);
+              out[first + i] = std::bit_cast<element>(static_cast<signed_t<element>>(bits & -wins));
+            }
+          };
+          if (channels == 1) {  // a plain loop, without one over channels in it
+            for (int64_t i = 0; i < n; ++i) read(i, int64_t{0});
+          } else {
+            for (int64_t i = 0; i < n; i += channels) {
+              for (int64_t c = 0; c < channels; ++c) read(i + c, c);
+            }
+          }
+        });
   }
 
   void by_marks(Marks& marks, int64_t image, Range<int64_t> channels) const {
@@ -90,16 +92,27 @@ Tensor max_gather2d_cpu(const Tensor& x, const Tensor& indices) {
       std::optional<Neighbours> neighbours;
       std::optional<Marks> marks;
     };
+    const int64_t height = indices.size(2), width = indices.size(3);
     const auto scratch = [&]() -> Scratch {
-      if (!Neighbours::fit(indices.size(2), x.size(2), x.size(3))) return {};
-      return {Neighbours(indices.size(2), indices.size(3), planes.channels, x.size(2), x.size(3)), {}};
+      if (!Neighbours::fit(height, x.size(2), x.size(3))) return {};
+      return {Neighbours(height, width, planes.channels, x.size(2), x.size(3)), {}};
     };
-    planes.for_each(scratch, [&](Scratch& own, int64_t image, Range<int64_t> channels) {
+    const auto read = [&](Scratch& own, Group group, Range<int64_t> channels) {
       const bool whole = channels.end - channels.begin == planes.channels;
-      if (whole && own.neighbours && gather.winners(*own.neighbours, image)) return;
+      if (whole && own.neighbours && gather.winners(*own.neighbours, group)) return;
       if (!own.marks) own.marks.emplace(planes.pixels, planes.channels);
-      gather.by_marks(*own.marks, image, channels);
-    });
+      for (int64_t image = group.first; image < group.first + group.images; ++image) {
+        gather.by_marks(*own.marks, image, channels);
+      }
+    };
+    if (planes.channels == 1) {
+      const int64_t together = Neighbours::together(height, width, 1, planes.pixels);
+      for_each_group(planes.images, together, planes.pixels, scratch,
+                     [&](Scratch& own, Group group) { read(own, group, {0, 1}); });
+    } else {
+      planes.for_each(
+          scratch, [&](Scratch& own, int64_t image, Range<int64_t> channels) { read(own, Group{image, 1}, channels); });
+    }
     bad.raise(op, index, x.size(2), x.size(3));
   });
   return values;

@@ -19,40 +19,50 @@ namespace wwae {
 // One object per thread.
 class Neighbours {
  public:
-  // Indices (height, width, channels) of one image into planes of map_height * map_width.
+  // Indices (height, width, channels) of an image into planes of map_height * map_width.
   Neighbours(int64_t height, int64_t width, int64_t channels, int64_t map_height, int64_t map_width)
-      : height_(height),
+      : together_(together(height, width, channels, map_height * map_width)),
+        height_(height),
         row_size_(width * channels),
         channels_(channels),
         stride_(std::max<int64_t>(1, map_height / height)),
         step_(std::max<int64_t>(1, map_width / width)),
         map_width_(map_width),
         pixels_(map_height * map_width),
-        band_(std::clamp<int64_t>(kBand / row_size_, 1, height)),
+        band_(together_ > 1 ? together_ * height : std::clamp<int64_t>(kBand / row_size_, 1, height)),
         targets_((band_ + 1) * row_size_ + channels),
         corners_(band_ * row_size_),
         widths_(band_ * row_size_) {
     for (int64_t i = 0; i < band_ * row_size_; ++i) {
-      corners_[i] = static_cast<int32_t>(i / row_size_ * stride_ * map_width + i % row_size_ / channels * step_);
+      const int64_t image = i / (height * row_size_), row = i / row_size_ % height, column = i % row_size_ / channels;
+      corners_[i] = static_cast<int32_t>(image * pixels_ + row * stride_ * map_width + column * step_);
     }
     set_reach(1);
   }
 
   // Whether this way of looking can pay, and its numbers fit.
   static bool fit(int64_t height, int64_t map_height, int64_t map_width) {
-    return map_height / height <= kLongestStride && map_height * map_width <= (int64_t{1} << 28);
+    return map_height / height <= kLongestStride && map_height * map_width <= kMostPixels;
   }
 
-  // Calls `read(first, n, targets, all_win)` for all windows and channels in their order, `n` at a time, `targets`
-  // being the indices, or -1 for a window that loses its pixel, which none does if `all_win`, a compile-time constant.
+  // Images that are taken together: several small ones of one channel, to save the work that each would cost.
+  static int64_t together(int64_t height, int64_t width, int64_t channels, int64_t pixels) {
+    return channels > 1 ? 1
+                        : std::clamp<int64_t>(kBand / (height * width), 1, std::max<int64_t>(1, kMostPixels / pixels));
+  }
+
+  // Calls `read(first, n, targets, all_win)` for all windows and channels of at most `together` images in their order,
+  // `n` at a time, `targets` being pixels, counted through all images, or -1 for a window that loses its pixel, which
+  // none does if `all_win`, a compile-time constant.
   // Stops and returns false when windows may meet that are not neighbours, or when an index is outside the map.
   template <typename Read>
-  bool for_each_winner(const int64_t* indices, const Read& read) {
-    for (int64_t row = 0; row < height_; row += band_) {
-      const int64_t rows = std::min(band_, height_ - row);
+  bool for_each_winner(int64_t images, const int64_t* indices, const Read& read) {
+    const int64_t height = images * height_;
+    for (int64_t row = 0; row < height; row += band_) {
+      const int64_t rows = std::min(band_, height - row);
       const int64_t n = rows * row_size_;
       const int64_t first = row * row_size_;
-      const int64_t behind = std::min(n + row_size_, height_ * row_size_ - first);
+      const int64_t behind = std::min(n + row_size_, height * row_size_ - first);
       if (!narrow(indices + first, behind)) return false;
       if (reach_ == 1 && !in_reach(n, row)) set_reach(2);
       if (reach_ == 1) {
@@ -71,6 +81,7 @@ class Neighbours {
   // Indices of a band: the arrays of one stay in the first-level cache.
   static constexpr int64_t kBand = 1024;
   static constexpr int64_t kLongestStride = 16;
+  static constexpr int64_t kMostPixels = int64_t{1} << 28;
 
   // What one band shows holds for the next ones, of other images too: they come from one pooling.
   void set_reach(int64_t strides) {
@@ -81,20 +92,22 @@ class Neighbours {
     }
   }
 
-  // Whether all indices fit into 31 bits.
+  // Whether all indices are inside their maps.
   bool narrow(const int64_t* indices, int64_t n) {
-    int64_t bits = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      bits |= indices[i];
-      targets_[i] = static_cast<int32_t>(indices[i]);
+    int64_t sign = 0;
+    const int64_t image = together_ > 1 ? height_ * row_size_ : n;
+    for (int64_t begin = 0, base = 0; begin < n; begin += image, base += pixels_) {
+      for (int64_t i = begin; i < begin + image; ++i) {
+        sign |= indices[i] | (pixels_ - 1 - indices[i]);
+        targets_[i] = static_cast<int32_t>(base + indices[i]);
+      }
     }
-    return (bits >> 31) == 0;
+    return sign >= 0;
   }
 
   bool in_reach(int64_t n, int64_t row) const {
     const auto top = static_cast<int32_t>(row * stride_ * map_width_);
     const auto width = static_cast<int32_t>(map_width_);
-    const auto pixels = static_cast<int32_t>(pixels_);
     const int64_t rows = reach_ * stride_;
     bool all = true;
     for_chunks<kLanes<int32_t>>(n, [&](auto lanes, int64_t i) {
@@ -106,7 +119,6 @@ class Neighbours {
       for (int64_t r = 0; r < rows; ++r, distance -= width) {
         found |= Vector<int32_t, N>((Vector<uint32_t, N>)(distance) < reach);
       }
-      found &= target < pixels;
       all &= every<N>(found);
     });
     return all;
@@ -141,6 +153,7 @@ class Neighbours {
     });
   }
 
+  int64_t together_;
   int64_t height_;
   int64_t row_size_;
   int64_t channels_;
@@ -150,7 +163,7 @@ class Neighbours {
   int64_t map_width_;
   int64_t pixels_;
   int64_t band_;
-  std::vector<int32_t> targets_;  // a band, the row behind it, and a margin
+  std::vector<int32_t> targets_;  // of a band, the row behind it, and a margin
   std::vector<int32_t> corners_;  // of the reach of every window of a band
   std::vector<uint32_t> widths_;  // of that reach, inside the map
 };

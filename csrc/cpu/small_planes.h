@@ -13,15 +13,8 @@
 #include "cpu/accumulate.h"
 #include "cpu/lanes.h"
 #include "cpu/rivals.h"
-#include "cpu/tasks.h"
 
 namespace wwae {
-
-// Neighbouring planes, at most `SmallPlanes::together()`.
-struct Group {
-  int64_t first;
-  int64_t planes;
-};
 
 class SmallPlanes {
  public:
@@ -54,18 +47,6 @@ class SmallPlanes {
   int64_t pixels() const { return g_.h.input * g_.w.input; }
   int64_t windows() const { return g_.h.output * g_.w.output; }
   int64_t together() const { return together_; }
-
-  // Calls `body(scratch, group)` for all planes on PyTorch's threads, with a `scratch()` per task.
-  template <typename Scratch, typename Body>
-  void for_each_group(int64_t planes, const Scratch& scratch, const Body& body) const {
-    const int64_t grain = grain_size(together_ * pixels());
-    parallel_for(0, ceil_divide(planes, together_), grain, [&](int64_t begin, int64_t end) {
-      auto own = scratch();
-      for (int64_t first = begin * together_; first < std::min(end * together_, planes); first += together_) {
-        body(own, Group{first, std::min(together_, planes - first)});
-      }
-    });
-  }
 
   // Every window of `n` planes reads the map at its switch; 0 where that is no tap.
   template <typename element>

@@ -46,11 +46,12 @@ void gather_small(const Geometry& g, const Planes& planes, const Rivals* rivals,
                   const uint8_t* offsets, element* values) {
   const SmallPlanes small(g);
   const auto scratch = [&] { return rivals ? std::optional<SmallWinners>({*rivals, small}) : std::nullopt; };
-  small.for_each_group(planes.images, scratch, [&](std::optional<SmallWinners>& winners, Group group) {
-    const uint8_t* all = offsets + group.first * planes.windows;
-    small.gather(group.planes, x + group.first * planes.pixels, winners ? winners->find(group.planes, all) : all,
-                 values + group.first * planes.windows);
-  });
+  for_each_group(
+      planes.images, small.together(), planes.pixels, scratch, [&](std::optional<SmallWinners>& winners, Group group) {
+        const uint8_t* all = offsets + group.first * planes.windows;
+        small.gather(group.images, x + group.first * planes.pixels, winners ? winners->find(group.images, all) : all,
+                     values + group.first * planes.windows);
+      });
 }
 
 // Every window reads. offsets: (images, OH, OW, channels).

@@ -61,13 +61,13 @@ void unpool_small(const Geometry& g, int64_t planes, const element_t<scalar_t>* 
   const SmallPlanes small(g);
   const int64_t sums = overlap == Overlap::sum ? small.together() * small.pixels() : 0;
   const auto scratch = [=] { return std::vector<sum_t>(sums); };
-  small.for_each_group(planes, scratch, [&](std::vector<sum_t>& scratch, Group group) {
+  for_each_group(planes, small.together(), small.pixels(), scratch, [&](std::vector<sum_t>& own, Group group) {
     const int64_t first = group.first * small.windows();
     element_t<scalar_t>* out = map + group.first * small.pixels();
     if constexpr (overlap == Overlap::sum) {
-      small.add<scalar_t>(group.planes, x + first, offsets + first, scratch.data(), out);
+      small.add<scalar_t>(group.images, x + first, offsets + first, own.data(), out);
     } else {
-      small.scatter(group.planes, x + first, offsets + first, out);
+      small.scatter(group.images, x + first, offsets + first, out);
     }
   });
 }

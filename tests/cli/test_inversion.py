@@ -10,8 +10,10 @@ import torchvision
 from PIL import Image
 
 from wwae.cli import main
+from wwae.models import pretrained_classifier
 from wwae.training import RunDirectory
 from wwae.training.checkpoints import load_checkpoint
+from wwae.training.decoder_fit import weights_digest
 
 SOURCES = ("known", "fixed", "shuffled", "zeroed")
 
@@ -51,12 +53,12 @@ def test_every_pool_is_inverted_with_both_kinds_of_switches(finished: Path) -> N
 
 
 def test_the_encoder_stays_and_the_decoders_learn(finished: Path) -> None:
-    weights = torch.load(Path(RunDirectory(finished).read_configuration().model.weights), weights_only=True)
-    first, last = (load_checkpoint(finished / "checkpoints" / f"known-{stage}.pt")["model"] for stage in ("layerwise", "pool3"))
-    for name, value in weights.items():
-        assert torch.equal(last[f"classifier.network.{name}"], value)
-    decoders = [name for name in last if name.startswith("decoders.")]
-    assert decoders and all(not torch.equal(first[name], last[name]) for name in decoders if name.endswith("weight"))
+    encoder = pretrained_classifier("squeezenet1_1", RunDirectory(finished).read_configuration().model.weights)
+    states = [load_checkpoint(finished / "checkpoints" / f"known-{stage}.pt") for stage in ("layerwise", "pool3")]
+    assert all(state["encoder_digest"] == weights_digest(encoder) for state in states)
+    first, last = (state["model"] for state in states)
+    assert last and all(name.startswith("decoders.") for name in last)
+    assert all(not torch.equal(first[name], last[name]) for name in last if name.endswith("weight"))
     rows = RunDirectory(finished).read_metrics()
     losses = [float(row["reconstruction_loss"]) for row in rows if row["network"] == "known-pool1"]
     assert len(losses) >= 1 and all(np.isfinite(losses))
@@ -88,12 +90,24 @@ def test_any_picture_is_reconstructed(finished: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize(("words", "message", "status"), [
-    (["--layers", "pool1,pool4"], "--layers: expected some of pool1, pool2, pool3, got 'pool4'", 2),
+    (["--layers", "pool1,pool4"], "--layers: expected some of pool1, pool2, pool3, got 'pool4', did you mean 'pool3'?", 2),
+    (["--layers"], "argument --layers: expected at least one argument", 2),
     (["missing.png"], "missing.png: cannot be read", 1),
 ])  # fmt: skip
 def test_mistakes_are_explained(finished: Path, words, message, status, capsys) -> None:
     assert main(["reconstruct", str(finished), *words]) == status
     assert message in capsys.readouterr().err
+
+
+def test_the_report_has_a_row_for_each_layer(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(finished), str(finished)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    metrics = json.loads((finished / "summary.json").read_text())["metrics"]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:8]]
+    assert cells[0] == ["run", "network", "epochs", "seed", "from", *SOURCES]
+    values = [f"{metrics[f'psnr_{source}_pool2']:.2f}" for source in SOURCES]
+    assert cells[3] == cells[6] == ["run", "squeezenet1_1", "2", "0", "pool2", *values]
+    assert "pictures without numbers" in lines[-1]
 
 
 def test_evaluate_says_that_nothing_is_classified(finished: Path, capsys) -> None:
@@ -107,6 +121,8 @@ def test_evaluate_says_that_nothing_is_classified(finished: Path, capsys) -> Non
     (["--model.network=resnet18"], "not the weights of ResNet\nmissing: bn1.bias", 1),
     (["--model.network=squeezenet"], "expected caffenet or a classifier of torchvision, got 'squeezenet'", 2),
     (["--data.test_every=11"], "expected 11 pictures or more", 1),
+    (["--decoder.layers=pool3,pol2"], "decoder.layers: expected some of pool1, pool2, pool3, got 'pol2', did you mean 'pool2'?", 2),
+    (["--decoder.layer=pool3"], "did you mean '--decoder.layers'?", 2),
 ])  # fmt: skip
 def test_nothing_is_written_for_a_run_that_cannot_be(settings, tmp_path: Path, words, message, status, capsys) -> None:
     assert main(["train", *settings, *words, f"--run.dir={tmp_path / 'run'}"]) == status

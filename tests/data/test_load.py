@@ -1,10 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from idx_files import write_data_set
+from PIL import Image
 
-from wwae.data import DataError, load_images, load_staged_data, select_training_data
+from wwae.data import DataError, load_images, load_pictures, load_staged_data, select_training_data
+from wwae.training import PictureConfiguration
 from wwae.training.configuration import ConfigurationError, DataConfiguration
 
 
@@ -81,3 +84,18 @@ def test_a_run_in_stages_has_the_same_images(tmp_path: Path) -> None:
     assert (data.classes, len(data.labelled), len(data.unlabelled), len(data.everything)) == (10, 50, 120, 170)
     assert torch.equal(data.everything.read(torch.tensor([60])).images, expected.unlabelled[10:11])
     assert torch.equal(data.labelled.read(torch.arange(50)).labels, expected.labelled.labels)
+
+
+@pytest.mark.parametrize(("crops", "sees_the_edges"), [("vgg", True), ("alexnet", False)])
+def test_pictures_are_cropped_as_in_the_scheme_of_the_network(tmp_path: Path, crops: str, sees_the_edges: bool) -> None:
+    """AlexNet's crops are of the central square alone, which is green; left and right of it pictures are red."""
+    pixels = np.zeros((40, 120, 3), dtype=np.uint8)
+    pixels[:, :, 0], pixels[:, 40:80] = 255, (0, 255, 0)
+    for number in range(6):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    data = load_pictures(PictureConfiguration(root=tmp_path, image_size=32, crops=crops, test_every=3))
+    assert (len(data.train), len(data.test)) == (4, 2)
+    reds = torch.stack([data.train.read(torch.arange(4), seed).images[:, 0] for seed in range(5)])
+    assert reds.shape == (5, 4, 32, 32)
+    assert bool((reds > 0.9).any()) == sees_the_edges
+    assert not (data.test.read(torch.arange(2)).images[:, 0] > 0.5).any()

@@ -3,25 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from small_alexnet import SmallAlexNet
 from torch import nn
 
 from wwae.models import CaffeNet, alexnet_inversion, augment
-from wwae.models.alexnet import ALEXNET_LAYERS
+from wwae.models.alexnet import ALEXNET_LAYERS, alexnet_image_sizes
 from wwae.models.decoder import WEIGHT_STD
 from wwae.models.pretrained import NormalisedClassifier
-
-
-class SmallAlexNet(CaffeNet):
-    """CaffeNet's layers with a sixteenth of its widths, for 67x67 images."""
-
-    def __init__(self) -> None:
-        super().__init__(num_classes=5)
-        for name, layer in self.named_children():
-            if isinstance(layer, nn.Conv2d):
-                into = layer.in_channels if layer.in_channels == 3 else layer.in_channels // 16
-                geometry = (layer.kernel_size, layer.stride, layer.padding)
-                setattr(self, name, nn.Conv2d(into, layer.out_channels // 16, *geometry, groups=layer.groups))
-        self.fc6, self.fc7, self.fc8 = nn.Linear(16, 32), nn.Linear(32, 32), nn.Linear(32, 5)
 
 
 @pytest.fixture
@@ -93,6 +81,53 @@ def test_inner_products_are_turned_around_by_inner_products(x) -> None:
         assert torch.equal(model.reconstruct(x, "conv5"), lower(x).reconstructions[0])
 
 
+@pytest.mark.parametrize("layer", ALEXNET_LAYERS)
+def test_layerwise_each_layer_is_decoded_from_the_encoders_own_map(x, layer) -> None:
+    model = alexnet_inversion(layer, "known", SmallAlexNet(), "layerwise").eval()
+    maps = model.encoder_maps(x)
+    output = model(x)
+    assert len(maps) == 1 + len(model.layer_names) == 1 + len(model.layer_decoders)
+    assert all(torch.equal(target, end) for target, end in zip(output.targets, maps[:-1], strict=True))
+    assert [each.shape for each in output.reconstructions] == [each.shape for each in maps[:-1]]
+    for number, inner in enumerate(model.inner_products.values(), start=5):
+        assert torch.equal(output.reconstructions[number].flatten(1), F.relu(inner(maps[number + 1])))
+    if layer == "fc8":
+        network = model.classifier
+        end = network.pool5(F.relu(network.conv5(maps[4])))
+        assert torch.equal(maps[5], end) and torch.equal(maps[6], F.relu(network.fc6(end.flatten(1))))
+        assert torch.equal(maps[8], output.logits)
+
+
+def test_layerwise_weights_start_the_chain(x) -> None:
+    network = SmallAlexNet()
+    layerwise = alexnet_inversion("fc8", "fixed", network, "layerwise").eval()
+    with torch.no_grad():
+        for parameter in layerwise.layer_decoders[-1].parameters():
+            parameter.normal_()
+    chain = alexnet_inversion("fc8", "fixed", network).eval()
+    chain.load_state_dict(layerwise.state_dict())
+    everything = alexnet_inversion("fc8", "fixed", network, "all").eval()
+    everything.load_state_dict(layerwise.state_dict())
+    found = everything(x)
+    assert torch.equal(chain(x).reconstructions[0], layerwise.reconstruct(x))
+    assert len(found.reconstructions) == 8 and torch.equal(found.reconstructions[0], chain(x).reconstructions[0])
+    # The last one is decoded from the encoder's map either way.
+    assert torch.equal(found.reconstructions[7], layerwise(x).reconstructions[7])
+
+
+def test_the_sizes_of_images_are_those_that_the_first_inner_product_reads(caffenet) -> None:
+    assert alexnet_image_sizes(SmallAlexNet()) == range(67, 99)
+    assert alexnet_image_sizes(caffenet) == range(227, 259)
+    assert alexnet_image_sizes(alexnet_inversion("conv1", classifier="torchvision").classifier) == range(223, 255)
+    model = alexnet_inversion("fc6", "known", SmallAlexNet()).eval()
+    for size in (67, 82, 98):
+        images = torch.rand(1, 3, size, size)
+        assert model(images).reconstructions[0].shape == images.shape
+    for size in (66, 99):
+        with pytest.raises(RuntimeError, match=r"shapes cannot be multiplied|Output size is too small"):
+            model.classifier(torch.rand(1, 3, size, size))
+
+
 def test_new_weights_are_gaussian() -> None:
     model = alexnet_inversion("fc8", classifier=SmallAlexNet())
     assert model.decoders[1].deconvolutions["conv2"].weight.std().item() == pytest.approx(WEIGHT_STD, rel=0.15)
@@ -131,6 +166,12 @@ def test_mistakes_are_explained(x) -> None:
         ValueError, match="expected five convolutions, then three inner products, got 1 and 1 of them in Sequential"
     ):
         alexnet_inversion("conv1", classifier=nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)))
+    with pytest.raises(ValueError, match="expected variant to be one of first, all, layerwise, got 'last'"):
+        alexnet_inversion("conv1", classifier=SmallAlexNet(), variant="last")  # type: ignore[arg-type]
+    network = SmallAlexNet()
+    network.fc6 = nn.Linear(17, 32)
+    with pytest.raises(ValueError, match="fc6 of SmallAlexNet reads 17 values, which no square images give it"):
+        alexnet_image_sizes(network)
     with pytest.raises(ValueError, match="expected switches to be one of known, fixed, got 'none'"):
         alexnet_inversion("conv1", "none", SmallAlexNet())  # type: ignore[arg-type]
     model = alexnet_inversion("conv2", classifier=SmallAlexNet())

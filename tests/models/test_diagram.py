@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_alexnet import SmallAlexNet
 from torch import nn
 
 from wwae.cli import main
-from wwae.models import augment
+from wwae.models import alexnet_inversion, augment
 from wwae.models.diagram import draw_diagram
+from wwae.models.summary import summarise
 
 
 @pytest.fixture
@@ -40,6 +42,18 @@ def test_layers_decoders_switches_and_losses(model: nn.Module, tmp_path: Path, v
     assert "loss: distance to the image" in found and "loss: classification" in found
     assert ("loss: distance to pool1" in found) == (variant != "first")
     assert found.count("map") == (2 if variant == "layerwise" else 1)
+
+
+@pytest.mark.parametrize("variant", ["first", "layerwise"])
+def test_inner_products_are_layers_like_the_others(tmp_path: Path, variant: str) -> None:
+    model = alexnet_inversion("fc7", "known", SmallAlexNet(), variant)
+    found = texts(model, tmp_path / "diagram.svg")
+    below = ["the image", "conv1", "conv2", "conv3", "conv4", "conv5", "fc6"]
+    losses = [text.removeprefix("loss: distance to ") for text in found if text.startswith("loss: distance")]
+    assert sorted(losses) == sorted(below if variant == "layerwise" else below[:1])
+    assert found.count("map") == (7 if variant == "layerwise" else 1)
+    rows = [line.split() for line in summarise(model).splitlines() if line.startswith("fc")]
+    assert [row[-2] for row in rows] == (["conv5", "fc6"] if variant == "layerwise" else ["-", "-"])
 
 
 def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

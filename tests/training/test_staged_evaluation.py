@@ -41,6 +41,22 @@ def test_errors_count_the_classes_above_the_right_one():
         top_errors(Fixed(), Split(images.images[:0], images.labels[:0]))
 
 
+@pytest.mark.parametrize(("size", "largest"), [(32, 250), (224, 20), (2048, 1)])
+def test_large_images_are_measured_few_at_a_time(size, largest):
+    read_at_once = []
+
+    class Images:
+        def __len__(self):
+            return 251 if size == 32 else 21
+
+        def read(self, positions, seed=None):
+            read_at_once.append(len(positions))
+            return Split(torch.zeros(1, 1, size, size).expand(len(positions), -1, -1, -1), torch.zeros(len(positions)).long())
+
+    assert top_errors(Fixed(), Images()) == (0.0,)
+    assert max(read_at_once) == largest
+
+
 def test_scores_of_the_versions_of_an_image_are_averaged():
     images = scored([0.6, 0.0, 0.2], labels=[2])
     assert top_errors(Fixed(), images) == (100.0,)

@@ -25,7 +25,7 @@ from wwae.training import (
     switch_gallery,
 )
 from wwae.training.engine import resolve_device
-from wwae.training.gallery import Reconstructions
+from wwae.training.gallery import Reconstructions, choose_layers
 from wwae.training.inversion import read_to_show
 from wwae.training.stages import Stages, read_weights
 
@@ -41,8 +41,8 @@ Of an augmented or inverted classifier, a column for each layer that decoding st
 known, fixed, shuffled (the switches of the image before; of a single image, those of its mirror image) and zeroed switches,
 with the PSNR. Of a run that inverts a classifier, 'fixed' is the decoder that was trained with fixed switches.
 
-Images are files in any format that Pillow reads; they are resized and converted to the grey or RGB of the run's data.
-Without any, the first test images of the run's data set are taken."""
+Images are files in any format that Pillow reads, named before --layers; they are resized and converted to the grey or RGB of
+the run's data. Without any, the first test images of the run's data set are taken."""
 
 _STAGES = ("joint", "stacked", "layerwise")
 
@@ -54,7 +54,13 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="*", type=Path, help="picture to reconstruct")
     parser.add_argument("--output", metavar="FILE.png", type=Path, help="picture to write (default: RUN/figures/reconstruct.png)")
     parser.add_argument("--count", metavar="N", type=int, default=8, help="test images without IMAGE (default: 8)")
-    parser.add_argument("--layers", metavar="NAMES", help="layers to start from, such as pool1,pool3 (default: all)")
+    parser.add_argument(
+        "--layers",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="layers to start from, such as pool1 pool3 or conv1,fc8 (default: all)",
+    )
     parser.add_argument("--round", metavar="N", type=int, default=1, help="round whose network is used (default: 1)")
     parser.add_argument("--data.root", dest="root", metavar="DIR", help="files of the data set (default: as in the run)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX (default: auto)")
@@ -73,7 +79,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.root is not None:
         configuration = configuration.updated({"data": {"root": options.root}})
     if isinstance(configuration, TrainingConfiguration):
-        if options.layers is not None:
+        if options.layers:
             raise UsageError("--layers: expected a run of an augmented or inverted classifier")
         model = load_model(directory, options.round)
         if options.images:
@@ -83,8 +89,9 @@ def run(arguments: Sequence[str]) -> None:
         reconstruction_gallery(images, reconstruct(model.to(device), images), output)
     else:
         decode = _invert if isinstance(configuration, InversionConfiguration) else _decode
-        images, reconstructions = decode(configuration, directory, device, options.images, options.count)  # type: ignore[arg-type]
-        switch_gallery(images, _chosen(reconstructions, options.layers), output)
+        layers = [name for word in options.layers for name in word.split(",") if name]
+        images, reconstructions = decode(configuration, directory, device, options.images, options.count, layers)  # type: ignore[arg-type]
+        switch_gallery(images, reconstructions, output)
     print(f"{len(images)} images and their reconstructions: {output}")
 
 
@@ -93,7 +100,12 @@ def _read(paths: Sequence[Path], channels: int, size: int) -> Tensor:
 
 
 def _decode(
-    configuration: StagedConfiguration, directory: RunDirectory, device: torch.device, paths: Sequence[Path], count: int
+    configuration: StagedConfiguration,
+    directory: RunDirectory,
+    device: torch.device,
+    paths: Sequence[Path],
+    count: int,
+    layers: Sequence[str],
 ) -> tuple[Tensor, Reconstructions]:
     """Images, and what the augmented classifier of the last finished stage makes of them."""
     stage = next((name for name in _STAGES if directory.stage_checkpoint(name).exists()), None)
@@ -102,25 +114,25 @@ def _decode(
     data = load_staged_data(configuration.data, configuration.seed, derive_seed(configuration.seed, "labelled set"))
     stages = Stages(configuration, data, device)
     model = stages.augmented(read_weights(directory, stage))
+    layers = choose_layers("--layers", layers, model.layer_names)
     images = _read(paths, *stages.image_shape[:2]) if paths else read_to_show(data.test, min(count, len(data.test)))
-    return images, reconstruct_with_switches(model, images)
+    return images, reconstruct_with_switches(model, images, layers)
 
 
 def _invert(
-    configuration: InversionConfiguration, directory: RunDirectory, device: torch.device, paths: Sequence[Path], count: int
+    configuration: InversionConfiguration,
+    directory: RunDirectory,
+    device: torch.device,
+    paths: Sequence[Path],
+    count: int,
+    layers: Sequence[str],
 ) -> tuple[Tensor, Reconstructions]:
     """Images, and what the decoders of an inversion make of them."""
+    inversions = Inversions(configuration, directory, device)
+    layers = choose_layers("--layers", layers, inversions.layers)
     if paths:
         images = _read(paths, 3, configuration.data.image_size)
     else:
         test = load_pictures(configuration.data).test
         images = read_to_show(test, min(count, len(test)))
-    return images, Inversions(configuration, directory, device).reconstruct(images)
-
-
-def _chosen(reconstructions: Reconstructions, layers: str | None) -> Reconstructions:
-    names = list(reconstructions) if layers is None else layers.split(",")
-    for name in names:
-        if name not in reconstructions:
-            raise UsageError(f"--layers: expected some of {', '.join(reconstructions)}, got {name!r}")
-    return {name: reconstructions[name] for name in names}
+    return images, inversions.reconstruct(images, layers)

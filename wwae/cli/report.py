@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wwae.cli.inversion_result import INVERSION_HEADER, inversion_rows
 from wwae.cli.parser import CommandParser, UsageError
 from wwae.cli.result import format_percent
 from wwae.cli.staged_report import HEADER as STAGED_HEADER
 from wwae.cli.staged_report import PAPER, FinishedRun, draw_runs, staged_rows
 from wwae.data import DataError
 from wwae.recipes import RECIPES
-from wwae.training import ConfigurationError, RunDirectory, StagedConfiguration, TrainingConfiguration
+from wwae.training import InversionConfiguration, RunDirectory, StagedConfiguration, TrainingConfiguration
 
 __all__ = ["run"]
 
@@ -22,7 +23,9 @@ Print a table of the test errors of finished runs, each beside the number that i
 and dropout. The table is Markdown, ready to be pasted into a document.
 
 Runs in stages stand beside their control without decoder, and the difference beside that of the paper's Table 1; runs that differ
-in their seed alone are averaged. The other protocols of the paper appear for runs that 'wwae evaluate' has measured."""
+in their seed alone are averaged. The other protocols of the paper appear for runs that 'wwae evaluate' has measured.
+
+Runs that invert a classifier have a row for each layer, with the PSNR of its reconstructions."""
 
 _HEADER = ("run", "labels", "dropout", "rounds", "epochs", "seed", "network", "test error", "paper", "run - paper")
 _NETWORKS = (("test_error", "SWWAE"), ("baseline_test_error", "convnet"))
@@ -37,7 +40,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parser.parse(arguments)
     if options.curves is not None and (options.curves.suffix.lower() != ".png" or not options.curves.parent.is_dir()):
         raise UsageError(f"--curves: expected a name that ends in .png in an existing directory, got {options.curves}")
-    rows, sources, staged = [], [], []
+    rows, sources, staged, inverted = [], [], [], []
     for path in options.runs:
         directory = RunDirectory.open(path)
         configuration, summary = directory.read_configuration(), _read_summary(directory)
@@ -46,8 +49,9 @@ def run(arguments: Sequence[str]) -> None:
                 FinishedRun(path.resolve().name, configuration, summary, directory.read_metrics(), _read_evaluation(directory))
             )
             continue
-        if not isinstance(configuration, TrainingConfiguration):
-            raise ConfigurationError(f"{directory.path}: a run of {configuration.recipe} has no test error to report")
+        if isinstance(configuration, InversionConfiguration):
+            inverted += inversion_rows(path.resolve().name, configuration, summary)
+            continue
         for metric, network in _NETWORKS:
             if metric in summary["metrics"]:
                 row, source = _row(path, configuration, summary, metric, network)
@@ -60,6 +64,9 @@ def run(arguments: Sequence[str]) -> None:
     if staged:
         print(("\n" if rows else "") + _table([STAGED_HEADER, *staged_rows(staged)]))
         print(f"\nErrors in percent. Paper: {PAPER}.")
+    if inverted:
+        print(("\n" if rows or staged else "") + _table([INVERSION_HEADER, *inverted]))
+        print("\nPSNR in dB of reconstructions from each layer with switches of each source. Paper: pictures without numbers.")
     if options.curves is not None:
         if not staged:
             raise UsageError("--curves: expected runs in stages, got none")

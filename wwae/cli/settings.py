@@ -59,7 +59,7 @@ def _add_option(group: argparse._ArgumentGroup, name: str, field: FieldInfo, def
     if flags[0] in group._option_string_actions:
         return
     text = (field.description or "").replace("%", "%%")
-    if default is not None:
+    if default not in (None, ()):
         shown = {True: "yes", False: "no"}[default] if isinstance(default, bool) else default
         text += f" (default: {shown})"
     common: dict[str, Any] = {"dest": _PREFIX + name, "default": argparse.SUPPRESS, "help": text}

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from wwae.data.cifar10 import load_cifar10
-from wwae.data.crops import centre_crop, vgg_crop
+from wwae.data.crops import alexnet_crop, centre_crop, vgg_crop
 from wwae.data.digits import load_digits
 from wwae.data.idx import FASHION_MNIST, MNIST, load_idx
 from wwae.data.images import DataError, ImageData
@@ -102,13 +102,16 @@ def _load_imagenet(configuration: DataConfiguration) -> StagedData:
             raise ConfigurationError(f"data.{name}: expected {only!r} with imagenet, got {value!r}")
     photographs = load_photographs(configuration.root or Path("data") / "imagenet")
     size = configuration.image_size
-    train, test = (_cropped(part, size) for part in (photographs.train, photographs.validation))
+    train, test = (_vgg_crops(part, size) for part in (photographs.train, photographs.validation))
     whole = WholePhotographs(photographs.validation, _shortest_side(size))
     return StagedData(train, train, test, len(photographs.train.classes), whole=whole)
 
 
 def load_pictures(configuration: PictureConfiguration) -> InversionData:
     """Find the pictures of an inversion; ``root`` defaults to ``data/photographs`` in the working directory.
+
+    The shorter sides of random crops are as long in relation to the crop as in the paper's scheme for VGG, 256 to 512 for 224, or
+    for AlexNet, 256 for 227, and that of the crops that are measured is the shortest of these.
 
     Raises:
         DataError: there is no such folder, or there are too few pictures in it to measure one.
@@ -120,13 +123,20 @@ def load_pictures(configuration: PictureConfiguration) -> InversionData:
     test = locations[configuration.test_every - 1 :: configuration.test_every]
     train = [location for location in locations if location not in test]
     parts = (Photographs(part, [0] * len(part), ["picture"]) for part in (train, test))
-    return InversionData(*(_cropped(part, configuration.image_size) for part in parts))
+    crops = _alexnet_crops if configuration.crops == "alexnet" else _vgg_crops
+    return InversionData(*(crops(part, configuration.image_size) for part in parts))
 
 
-def _cropped(photographs: Photographs, size: int) -> CroppedPhotographs:
+def _vgg_crops(photographs: Photographs, size: int) -> CroppedPhotographs:
     """Photographs in crops of ``size``; random ones have a shorter side of up to twice that of those that are measured."""
     shortest = _shortest_side(size)
     return CroppedPhotographs(photographs, vgg_crop(size, (shortest, 2 * shortest)), centre_crop(size, shortest))
+
+
+def _alexnet_crops(photographs: Photographs, size: int) -> CroppedPhotographs:
+    """Photographs in crops of ``size`` of the square in their middle; it is resized to 256 pixels for 227."""
+    square = round(size * 256 / 227)
+    return CroppedPhotographs(photographs, alexnet_crop(size, square), centre_crop(size, square))
 
 
 def _shortest_side(size: int) -> int:

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wwae.models.augment import AugmentedClassifier
+from wwae.models.augment import AugmentedClassifier, SwitchSource, Variant
 from wwae.models.caffenet import CaffeNet
 from wwae.models.classifier_graph import Operation, read_classifier
 from wwae.models.decoder import SwitchKind
@@ -22,10 +22,13 @@ from wwae.models.macro_layers import MacroLayer, Site, macro_layer, site_of
 from wwae.models.recording import Recording
 from wwae.models.strided_decoder import StridedDecoder
 
-__all__ = ["ALEXNET_LAYERS", "AlexNetInversion", "alexnet_inversion"]
+__all__ = ["ALEXNET_LAYERS", "AlexNetInversion", "alexnet_image_sizes", "alexnet_inversion"]
 
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 _CONVOLUTIONS = 5
+
+LARGEST_IMAGE = 1024
+"""Height in pixels up to which :func:`alexnet_image_sizes` looks."""
 
 AlexNetForm = Literal["caffenet", "torchvision"]
 
@@ -37,7 +40,7 @@ _INNER_STD = {"fc6": 0.005, "fc7": 0.005, "fc8": 0.01}
 class AlexNetInversion(AugmentedClassifier):
     """AlexNet and a decoder that reconstructs the images from one of its layers; :func:`alexnet_inversion` makes it.
 
-    It is an SWWAE-first or SAE-first whose macro-layers are named after their convolutions.
+    It is an augmented classifier whose macro-layers are named after their convolutions, with the inner products as more layers.
 
     Attributes:
         layer (str): where decoding starts, from ``"conv1"`` to ``"fc8"``.
@@ -48,22 +51,11 @@ class AlexNetInversion(AugmentedClassifier):
         ValueError: the classifier has not five convolutions with three inner products after them.
     """
 
-    def __init__(self, classifier: nn.Module, layer: str, switches: SwitchKind) -> None:
-        operations = read_classifier(classifier, _WHO)
-        inner = [
-            (position, module)
-            for position, operation in enumerate(operations)
-            if operation.module is not None and isinstance(module := classifier.get_submodule(operation.module), nn.Linear)
-        ]
-        convolutions = [position for position, operation in enumerate(operations) if operation.kind == "convolution"]
-        if (len(convolutions), len(inner)) != (_CONVOLUTIONS, 3) or convolutions[-1] > inner[0][0]:
-            raise ValueError(
-                f"{_WHO}: expected five convolutions, then three inner products, got {len(convolutions)} and {len(inner)} of them "
-                f"in {type(classifier).__name__}"
-            )
+    def __init__(self, classifier: nn.Module, layer: str, switches: SwitchKind, variant: Variant = "first") -> None:
+        operations, convolutions, inner = _read(classifier)
         number = 1 + ALEXNET_LAYERS.index(layer)
         layers = _macro_layers(operations, convolutions[: min(number, _CONVOLUTIONS)])
-        super().__init__(classifier, layers, "first", switches)
+        super().__init__(classifier, layers, variant, switches)
         self.layer = layer
         self.decoders[0] = StridedDecoder(layers[0])
         self.inner_products = nn.ModuleDict()
@@ -83,27 +75,33 @@ class AlexNetInversion(AugmentedClassifier):
     def layer_names(self) -> tuple[str, ...]:
         return ALEXNET_LAYERS[: 1 + ALEXNET_LAYERS.index(self.layer)]
 
+    @property
+    def layer_decoders(self) -> tuple[nn.Module, ...]:
+        return (*self.decoders, *self.inner_products.values())
+
     def _sites(self) -> set[Site]:
         return super()._sites() | set(self._ends.values())
 
-    def _top(self, from_layer: str, maps: list[Tensor], record: Recording) -> tuple[Tensor, int]:
-        name = self.layer if from_layer == "last" else from_layer
-        if name not in self._ends:
-            return super()._top(name, maps, record)
-        shape, flat = maps[_CONVOLUTIONS].shape, self.inner_products["fc6"].out_features
-        if math.prod(shape[1:]) != flat:
+    def _maps(self, x: Tensor, record: Recording) -> list[Tensor]:
+        return super()._maps(x, record) + [record.maps[end] for end in self._ends.values()]
+
+    def _decode(self, number: int, top: Tensor, maps: list[Tensor], record: Recording, source: SwitchSource) -> Tensor:
+        if number < _CONVOLUTIONS:
+            return super()._decode(number, top, maps, record, source)
+        inner, shape = self.layer_decoders[number], maps[number].shape
+        if math.prod(shape[1:]) != inner.out_features:
             raise ValueError(
-                f"{_WHO}: fc6 reads {flat:,} values, but these images give {shape[1]} maps of {shape[2]}x{shape[3]}; "
-                "give images of the size the network was made for"
+                f"{_WHO}: {ALEXNET_LAYERS[number]} reads {inner.out_features:,} values, but these images give {shape[1]} maps of "
+                f"{shape[2]}x{shape[3]}; give images of the size the network was made for"
             )
-        top = record.maps[self._ends[name]]
-        for inner in reversed(self.layer_names[_CONVOLUTIONS : 1 + self.layer_names.index(name)]):
-            top = F.relu(self.inner_products[inner](top))
-        return top.reshape(shape), _CONVOLUTIONS
+        return F.relu(inner(top)).reshape(shape)
 
 
 def alexnet_inversion(
-    layer: str = "fc8", switches: SwitchKind = "known", classifier: nn.Module | AlexNetForm = "caffenet"
+    layer: str = "fc8",
+    switches: SwitchKind = "known",
+    classifier: nn.Module | AlexNetForm = "caffenet",
+    variant: Variant = "first",
 ) -> AlexNetInversion:
     """AlexNet with a decoder that inverts it from one layer (Zhang et al. 2016, arXiv:1606.06582, section 4.2).
 
@@ -115,9 +113,12 @@ def alexnet_inversion(
         switches (str): ``"known"`` or ``"fixed"``, as for :func:`wwae.models.augment`.
         classifier (nn.Module | str): the network, such as the result of :func:`wwae.models.pretrained_classifier`; ``"caffenet"``:
             a new one of the paper's form, for 227x227 images in two groups; ``"torchvision"``: torchvision's, for 224x224.
+        variant (str): ``"first"``, ``"all"`` or ``"layerwise"``, as for :func:`wwae.models.augment`; the paper's inversion is the
+            first of them, whose decoder layerwise training may start.
 
     Returns:
-        AlexNetInversion: called with images it gives an :class:`wwae.models.AugmentedOutput` with one reconstruction.
+        AlexNetInversion: called with images it gives an :class:`wwae.models.AugmentedOutput`: the images, and with ``"all"`` and
+        ``"layerwise"`` also the end of every layer below ``layer``.
 
     Raises:
         ValueError: an argument is none of its choices, or the network is not five convolutions and three inner products.
@@ -129,7 +130,31 @@ def alexnet_inversion(
         if classifier not in get_args(AlexNetForm):
             raise ValueError(f"{_WHO}: expected a network or one of {', '.join(get_args(AlexNetForm))}, got {classifier!r}")
         classifier = CaffeNet() if classifier == "caffenet" else _torchvision_alexnet()
-    return AlexNetInversion(classifier, layer, switches)
+    return AlexNetInversion(classifier, layer, switches, variant)
+
+
+def alexnet_image_sizes(classifier: nn.Module) -> range:
+    """Return the heights of square images, in pixels, whose maps at the end of ``conv5`` are what ``fc6`` reads.
+
+    They are 227 to 258 for CaffeNet and 223 to 254 for torchvision's AlexNet.
+
+    Raises:
+        ValueError: the network is not five convolutions and three inner products, or its inner products read no such maps.
+    """
+    operations, convolutions, inner = _read(classifier)
+    layers = _macro_layers(operations, convolutions)
+    read = inner[0][1].in_features
+
+    def values(height: int) -> int:
+        size = (height, height)
+        for layer in layers:
+            size = layer.sizes(size)[-1]
+        return layers[-1].channels[-1] * max(size[0], 0) ** 2
+
+    fitting = [height for height in range(1, LARGEST_IMAGE + 1) if values(height) == read]
+    if not fitting:
+        raise ValueError(f"{_WHO}: fc6 of {type(classifier).__name__} reads {read:,} values, which no square images give it")
+    return range(fitting[0], fitting[-1] + 1)
 
 
 def _torchvision_alexnet() -> nn.Module:
@@ -138,6 +163,23 @@ def _torchvision_alexnet() -> nn.Module:
     except ImportError as error:
         raise ImportError(f"{_WHO} takes this network from torchvision: pip install torchvision") from error
     return alexnet()
+
+
+def _read(classifier: nn.Module) -> tuple[list[Operation], list[int], list[tuple[int, nn.Linear]]]:
+    """Return the operations of a network, where its convolutions are among them, and where each inner product is."""
+    operations = read_classifier(classifier, _WHO)
+    inner = [
+        (position, module)
+        for position, operation in enumerate(operations)
+        if operation.module is not None and isinstance(module := classifier.get_submodule(operation.module), nn.Linear)
+    ]
+    convolutions = [position for position, operation in enumerate(operations) if operation.kind == "convolution"]
+    if (len(convolutions), len(inner)) != (_CONVOLUTIONS, 3) or convolutions[-1] > inner[0][0]:
+        raise ValueError(
+            f"{_WHO}: expected five convolutions, then three inner products, got {len(convolutions)} and {len(inner)} of them "
+            f"in {type(classifier).__name__}"
+        )
+    return operations, convolutions, inner
 
 
 def _macro_layers(operations: list[Operation], convolutions: list[int]) -> tuple[MacroLayer, ...]:

@@ -87,8 +87,8 @@ class AugmentedClassifier(nn.Module):
             raise ValueError(f"augment: expected x of shape [N, {channels}, H, W], got {list(x.shape)}")
         logits, maps, record = self._classify_and_record(x)
         reconstructions: list[Tensor] = []
-        top, count = self._top("last", maps, record)
-        for number in reversed(range(count)):
+        top = maps[-1]
+        for number in reversed(range(len(self.layer_names))):
             if self.variant == "layerwise":
                 top = maps[number + 1]
             top = self._decode(number, top, maps, record, self.switches)
@@ -117,13 +117,14 @@ class AugmentedClassifier(nn.Module):
         if from_layer != "last":
             _check("from_layer", from_layer, self.layer_names)
         _, maps, record = self._classify_and_record(x)
-        top, count = self._top(from_layer, maps, record)
+        count = len(self.layer_names) if from_layer == "last" else 1 + self.layer_names.index(from_layer)
+        top = maps[count]
         for number in reversed(range(count)):
             top = self._decode(number, top, maps, record, source)
         return top
 
     def encoder_maps(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the images and the map at the end of each macro-layer, ``a_0`` to ``a_L``."""
+        """Return the images and the map at the end of each layer of :attr:`layer_names`, ``a_0`` to ``a_L``."""
         return tuple(self._classify_and_record(x)[1])
 
     @property
@@ -131,10 +132,10 @@ class AugmentedClassifier(nn.Module):
         """What :meth:`reconstruct` can start from, the nearest to the images first."""
         return tuple(layer.name for layer in self.macro_layers)
 
-    def _top(self, from_layer: str, maps: list[Tensor], record: Recording) -> tuple[Tensor, int]:
-        """Return the map that the chain starts from, and how many macro-layers' decoders it runs through."""
-        count = len(self.macro_layers) if from_layer == "last" else 1 + self.layer_names.index(from_layer)
-        return maps[count], count
+    @property
+    def layer_decoders(self) -> tuple[nn.Module, ...]:
+        """For each of :attr:`layer_names` the module that maps its end to the end of the one before."""
+        return tuple(self.decoders)
 
     def _decode(self, number: int, top: Tensor, maps: list[Tensor], record: Recording, source: SwitchSource) -> Tensor:
         """Run one decoder, counted from 0."""
@@ -152,10 +153,13 @@ class AugmentedClassifier(nn.Module):
         overwritten = {layer.end for layer in self.macro_layers if layer.is_overwritten}
         with recording(self.classifier, sites, overwritten, self.fuse) as record:
             logits = self.classifier(x)
+        return logits, self._maps(x, record), record
+
+    def _maps(self, x: Tensor, record: Recording) -> list[Tensor]:
         maps = [x]
         for layer in self.macro_layers:
             maps.append(_map_at_end(layer, record, spatial_size(maps[-1])))
-        return logits, maps, record
+        return maps
 
     def _sites(self) -> set[Site]:
         ends = {layer.end for layer in self.macro_layers}

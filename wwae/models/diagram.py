@@ -108,12 +108,12 @@ def _reconstruction(axis: Any, level: int, below: str, has_loss: bool) -> None:
 
 def _tops(axis: Any, model: AugmentedClassifier, top: int, inner: dict[str, tuple[str, nn.Linear]]) -> None:
     """Where the decoders start: at the last map, layer-wise at every one, after inner products at theirs."""
-    layerwise = range(1, top + 1) if model.variant == "layerwise" else ()
+    layerwise = range(1, top + len(inner) + 1) if model.variant == "layerwise" else ()
     for number, (name, (_, module)) in enumerate(inner.items(), start=top + 1):
         _box(axis, _LEFT, number, f"{name}: inner product\n{module.in_features} → {module.out_features}", _ENCODER)
         _box(axis, _RIGHT, number, f"decoder of {name}\n{module.out_features} → {module.in_features}", _DECODER)
         _arrow(axis, (_LEFT + _WIDTH / 2, (number - 1) * _STEP + _HEIGHT), (_LEFT + _WIDTH / 2, number * _STEP))
-        _arrow(axis, (_RIGHT + _WIDTH / 2, number * _STEP), (_RIGHT + _WIDTH / 2, (number - 1) * _STEP + _HEIGHT))
+        _reconstruction(axis, number, model.layer_names[number - 2], has_loss=model.variant != "first")
     for level in layerwise or (top + len(inner),):
         height = level * _STEP + 0.25 * _HEIGHT
         _arrow(axis, (_LEFT + _WIDTH, height), (_RIGHT, height))

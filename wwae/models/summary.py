@@ -47,12 +47,13 @@ def summarise(model: AugmentedClassifier) -> str:
             )
         )
     if isinstance(model, AlexNetInversion):
-        for name, decoder in model.inner_products.items():
+        for number, (name, decoder) in enumerate(model.inner_products.items(), start=len(model.macro_layers)):
             place, module = model.mirrored_inner_products[name]
             inside = set(module.parameters())
             rest -= inside
             sizes = f"{module.in_features} -> {module.out_features}"
-            rows.append((name, place, sizes, "0", _count(inside), _count(set(decoder.parameters())), "-", "-"))
+            below = model.layer_names[number - 1] if model.variant != "first" else "-"
+            rows.append((name, place, sizes, "0", _count(inside), _count(set(decoder.parameters())), below, "-"))
     rows.append(("the rest", "", "", "", _count(rest), "", "", ""))
     classifier = set(model.classifier.parameters())
     totals = _count(classifier), _count(set(model.parameters()) - classifier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from wwae.recipes import (
+    alexnet_inversion,
     cifar10_vgg,
     digits,
     digits_vgg,
@@ -27,6 +28,7 @@ RECIPES = {
         fashion_mnist_swwae.RECIPE,
         digits_vgg.RECIPE,
         squeezenet_inversion.RECIPE,
+        alexnet_inversion.RECIPE,
         *mnist_vgg.RECIPES,
         *cifar10_vgg.RECIPES,
         *vgg16.RECIPES,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from wwae.models import AugmentedClassifier
 from wwae.models.augment import Variant
@@ -17,7 +18,9 @@ from wwae.training.evaluation import evaluating
 
 __all__ = ["decoding", "mirrored", "reconstruction_errors", "resized", "top_errors"]
 
+# Of a batch: 250 images of 32 x 32, 20 of 224 x 224, whose maps in VGG-16 then take a gigabyte with its decoder.
 BATCH_SIZE = 250
+BATCH_PIXELS = 2**20
 
 
 def top_errors(
@@ -25,7 +28,7 @@ def top_errors(
     images: ImageSet,
     ranks: tuple[int, ...] = (1,),
     prepare: Callable[[Tensor], list[Tensor]] = lambda x: [x],
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> tuple[float, ...]:
     """Return for each rank the share of images whose class is not among so many highest scores, in percent.
 
@@ -34,7 +37,7 @@ def top_errors(
         images (ImageSet): at least one image.
         ranks (tuple[int, ...]): ``(1, 5)`` for top-1 and top-5.
         prepare: from a batch to the versions of it whose scores are averaged, such as itself and its mirror image.
-        batch_size (int): images read at once; 1 where they have different sizes.
+        batch_size (int or None): images read at once; 1 where they have different sizes. Default: None, as many as fit memory well.
 
     Raises:
         ValueError: there are no images.
@@ -59,7 +62,7 @@ def reconstruction_errors(model: AugmentedClassifier, images: ImageSet) -> tuple
     """
     totals: list[float] = []
     with evaluating(model):
-        for batch, _ in _batches("reconstruction_errors", model, images, BATCH_SIZE):
+        for batch, _ in _batches("reconstruction_errors", model, images):
             output = model(batch)
             errors = [
                 float((reconstruction.float() - target.float()).double().square().sum())
@@ -90,10 +93,21 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _batches(operation: str, model: nn.Module, images: ImageSet, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    operation: str, model: nn.Module, images: ImageSet, batch_size: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     if len(images) == 0:
         raise ValueError(f"{operation}: expected at least one image, got none")
     device = next(model.parameters()).device
-    for positions in torch.arange(len(images)).split(batch_size):
-        batch = images.read(positions)
-        yield to_float(batch.images.to(device)).contiguous(memory_format=torch.channels_last), batch.labels.to(device)
+    batch_size = batch_size or _batch_size(images)
+    # On a terminal, once it takes long.
+    with tqdm(total=len(images), desc="measure", unit="image", disable=None, delay=5, leave=False) as bar:
+        for positions in torch.arange(len(images)).split(batch_size):
+            batch = images.read(positions)
+            yield to_float(batch.images.to(device)).contiguous(memory_format=torch.channels_last), batch.labels.to(device)
+            bar.update(len(positions))
+
+
+def _batch_size(images: ImageSet) -> int:
+    height, width = images.read(torch.arange(1)).images.shape[-2:]
+    return min(BATCH_SIZE, max(1, BATCH_PIXELS // (height * width)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -13,11 +14,12 @@ from torch import Tensor
 
 from wwae.models import AugmentedClassifier
 from wwae.models.augment import SwitchSource
+from wwae.training.configuration import ConfigurationError
 from wwae.training.dataset import to_float
 from wwae.training.evaluation import evaluating
 from wwae.training.figures import DOTS_PER_INCH, write_png
 
-__all__ = ["Reconstructions", "psnr", "reconstruct_with_switches", "switch_gallery"]
+__all__ = ["Reconstructions", "choose_layers", "psnr", "reconstruct_with_switches", "switch_gallery"]
 
 Reconstructions = dict[str, dict[str, Tensor]]
 """For each layer, for each source of switches, the reconstructions (N, C, H, W)."""
@@ -35,6 +37,20 @@ def psnr(reconstruction: Tensor, images: Tensor) -> Tensor:
     """
     error = (reconstruction.clamp(0, 1).double() - images.double()).square().mean((1, 2, 3))
     return -10 * error.log10()
+
+
+def choose_layers(setting: str, wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the wanted ones of the layers that a network can be inverted from, in its order; all where none is wanted.
+
+    Raises:
+        ConfigurationError: there is no such layer; the message begins with ``setting`` and names the nearest one.
+    """
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(f"{setting}: expected some of {', '.join(known)}, got {name!r}{hint}")
+    return tuple(name for name in known if not wanted or name in wanted)
 
 
 def reconstruct_with_switches(

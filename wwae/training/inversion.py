@@ -1,17 +1,19 @@
-"""Inversion of a frozen classifier from its pooling layers, with known and with fixed switches.
+"""Inversion of a frozen classifier from its layers, with known and with fixed switches.
 
-Zhang, Lee and Lee (2016, arXiv:1606.06582), section 4.2 and figure 5. For each kind of switches there are these stages, each with
-its checkpoint; the encoder never changes:
+Zhang, Lee and Lee (2016, arXiv:1606.06582), section 4.2, figures 4 and 5. For each kind of switches there are these stages, each
+with its checkpoint; the encoder never changes:
 
 ======================  =======================================================  ======================
-``KIND-layerwise``      every macro-layer's decoder, from the encoder's maps     new weights
+``KIND-layerwise``      every layer's decoder, from the encoder's maps           new weights
 ``KIND-pool1``, …       the chain of decoders from that layer to the images      ``KIND-layerwise``
 ======================  =======================================================  ======================
+
+The layers are the pooling layers, of AlexNet ``conv1`` to ``fc8``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -19,28 +21,34 @@ import torch
 from torch import Tensor, nn
 
 import wwae
-from wwae.models import AugmentedClassifier, augment, pretrained_classifier
+from wwae.models import AugmentedClassifier, pretrained_classifier
 from wwae.models.decoder import SwitchKind
-from wwae.models.strided_decoder import StridedDecoder
-from wwae.training.checkpoints import CheckpointError, load_checkpoint
+from wwae.training.checkpoints import CheckpointError
 from wwae.training.configuration import ConfigurationError
 from wwae.training.dataset import ImageSet, derive_seed, to_float
+from wwae.training.decoder_fit import DecoderFit, weights_digest, with_decoders
 from wwae.training.evaluation import evaluating
 from wwae.training.fit import seed_everything
-from wwae.training.gallery import Reconstructions, psnr, reconstruct_with_switches, switch_gallery
+from wwae.training.gallery import Reconstructions, choose_layers, psnr, reconstruct_with_switches, switch_gallery
 from wwae.training.inversion_configuration import InversionConfiguration
+from wwae.training.inverted_network import inverted_network
 from wwae.training.loop import restore, run_fit
 from wwae.training.reconstruction_loss import ReconstructionLoss
 from wwae.training.run_directory import RunDirectory
 from wwae.training.session import logger, logging_to, make_summary, open_directory, reproducible, resolve_device
-from wwae.training.stage_fit import BIAS_RATE, ImageBatches, StageFit, layerwise, parameter_groups, stacked
+from wwae.training.stage_fit import BIAS_RATE, ImageBatches, layerwise, parameter_groups, stacked
 from wwae.training.staged_configuration import StageConfiguration
+from wwae.training.stages import read_finished
 from wwae.training.tensorboard import EventWriter
 
 __all__ = ["InversionData", "Inversions", "train_inversion"]
 
 GALLERY_IMAGES = 4
 BATCH_SIZE = 20
+
+INNER_PRODUCT_INPUTS = 256
+"""Up to so many inputs the weights of an inner product have Adam's rate of a deconvolution, with more a rate as much lower. At the
+full rate those of AlexNet overshoot in the first steps and end at zero."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,11 @@ class Inversions:
         directory (RunDirectory): where the checkpoints are.
         device (torch.device): of the models.
 
+    Attributes:
+        layers (tuple[str, ...]): those that chains start from, the nearest to the images first.
+
     Raises:
-        ConfigurationError: the network has no pooling layer that can be mirrored, or there is no such network.
+        ConfigurationError: there is no such network, it cannot be mirrored, or it has no such layer or reads no such images.
         WeightsError: the weights are missing or not those of the network.
     """
 
@@ -77,66 +88,55 @@ class Inversions:
                 for_classification=settings.weights != "IMAGENET1K_FEATURES",
                 download=settings.download,
             )
-            names = augment(encoder, "layerwise").layer_names
+            self.network = inverted_network(settings.network, encoder.to(device).to(memory_format=torch.channels_last))
         except wwae.models.WeightsError:
             raise
         except ValueError as error:
             raise ConfigurationError(f"model: {error}") from None
-        self.encoder = encoder.to(device).to(memory_format=torch.channels_last)
-        self.layers = tuple(name for name in names if name.startswith("pool"))
-        """The pooling layers, the nearest to the images first."""
-        if not self.layers:
+        self.encoder_digest = weights_digest(encoder)
+        self.layers = choose_layers("decoder.layers", configuration.decoder.layers, self.network.layers)
+        sizes, given = self.network.image_sizes, configuration.data.image_size
+        if sizes is not None and given not in sizes:
             raise ConfigurationError(
-                f"model.network: {settings.network} has no pooling layer to start from, only {', '.join(names)}"
+                f"data.image_size: expected {sizes[0]} to {sizes[-1]} pixels, for which {settings.network} was made, got {given}"
             )
 
     def new(self, switches: SwitchKind, layer: str | None = None) -> AugmentedClassifier:
-        """Return untrained decoders: from one layer, or layer-wise up to the last pool."""
+        """Return untrained decoders: from one layer, or layer-wise up to the last one."""
         seed_everything(derive_seed(self.configuration.seed, "decoder weights"))
-        variant = "layerwise" if layer is None else "first"
-        model = augment(self.encoder, variant, switches, layer or self.layers[-1])  # type: ignore[arg-type]
-        first, *more = model.macro_layers[0].convolutions
-        if first.detail.stride != (1, 1) and not more:
-            model.decoders[0] = StridedDecoder(model.macro_layers[0]).to(next(self.encoder.parameters()).device)
+        model = self.network.augmented("layerwise" if layer is None else "first", switches, layer or self.layers[-1])
         return model.to(memory_format=torch.channels_last).freeze_encoder()
 
     def trained(self, switches: SwitchKind, layer: str | None = None) -> AugmentedClassifier:
         """Return the decoders of a stage that is finished.
 
         Raises:
-            CheckpointError: its checkpoint is missing, damaged or of another run.
+            CheckpointError: its checkpoint is missing, damaged, unfinished or of another run.
         """
-        model = self.new(switches, layer)
-        path = self.directory.stage_checkpoint(self.name(switches, layer))
-        self._load(model, path, load_checkpoint(path))
-        return model
+        return self._with_weights(self.new(switches, layer), self.name(switches, layer))
 
     def start(self, switches: SwitchKind, layer: str) -> AugmentedClassifier:
         """Return the chain from a layer with the weights of the layer-wise stage."""
-        model = self.new(switches, layer)
-        path = self.directory.stage_checkpoint(self.name(switches))
-        state = load_checkpoint(path)
-        wanted = model.state_dict()
-        self._load(model, path, {"model": {name: value for name, value in state["model"].items() if name in wanted}})
-        return model
+        return self._with_weights(self.new(switches, layer), self.name(switches))
 
     @staticmethod
     def name(switches: SwitchKind, layer: str | None = None) -> str:
         """The name of a stage, such as ``known-pool2``."""
         return f"{switches}-{layer or 'layerwise'}"
 
-    def reconstruct(self, images: Tensor) -> Reconstructions:
-        """Reconstruct images from each pooling layer.
+    def reconstruct(self, images: Tensor, layers: Sequence[str] | None = None) -> Reconstructions:
+        """Reconstruct images from layers.
 
         Args:
             images (Tensor[N, 3, H, W], float32 in [0, 1] | uint8): as for :func:`wwae.training.reconstruct_with_switches`.
+            layers (sequence of str | None): among :attr:`layers`; default all.
 
         Returns:
             For each layer, for each source of switches: Tensor[N, 3, H, W] on the CPU, not clamped. ``"fixed"`` is what the decoder
             makes that was trained with fixed switches, the others come from the one that was trained with known switches.
         """
         found: Reconstructions = {}
-        for layer in self.layers:
+        for layer in self.layers if layers is None else layers:
             known = reconstruct_with_switches(self._trained("known", layer), images, [layer])[layer]
             fixed = reconstruct_with_switches(self._trained("fixed", layer), images, [layer], ["fixed"])[layer]
             found[layer] = known | fixed
@@ -148,11 +148,15 @@ class Inversions:
             self._models[name] = self.trained(switches, layer)
         return self._models[name]
 
-    def _load(self, model: nn.Module, path: Any, state: dict[str, Any]) -> None:
+    def _with_weights(self, model: AugmentedClassifier, stage: str) -> AugmentedClassifier:
+        """Return the model with the decoders of a stage."""
+        state = read_finished(self.directory, stage)
         try:
-            model.load_state_dict(state["model"])
-        except (KeyError, RuntimeError, TypeError) as error:
+            model.load_state_dict(with_decoders(model, state, self.encoder_digest))
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            path = self.directory.stage_checkpoint(stage)
             raise CheckpointError(f"{path}: does not belong to {self.directory.config}: {str(error).splitlines()[0]}") from None
+        return model
 
 
 def train_inversion(
@@ -168,7 +172,7 @@ def train_inversion(
     Returns:
         The content of ``summary.json``. Its ``metrics`` are PSNR in dB over the test pictures, for each layer and source of
         switches as of :meth:`Inversions.reconstruct`, ``psnr_mean_colour`` for pictures of one colour each, the mean, and
-        ``reconstruction_l2`` of the known switches from the last pool.
+        ``reconstruction_l2`` of the known switches from the last layer.
 
     Raises:
         ConfigurationError, WeightsError: as :class:`Inversions`, or a setting is not possible on this machine.
@@ -216,18 +220,18 @@ def read_to_show(images: ImageSet, count: int) -> Tensor:
     return to_float(images.read(torch.arange(count)).images)
 
 
-def _fit(inversions: Inversions, data: InversionData, device: torch.device, switches: SwitchKind, layer: str | None) -> StageFit:
+def _fit(inversions: Inversions, data: InversionData, device: torch.device, switches: SwitchKind, layer: str | None) -> DecoderFit:
     configuration, settings = inversions.configuration, inversions.configuration.decoder
     if layer is not None:
         settings = settings.model_copy(update={"lr": settings.chain * settings.lr})
     name = inversions.name(switches, layer)
     model = inversions.new(switches) if layer is None else inversions.start(switches, layer)
-    objective = layerwise(range(len(model.macro_layers))) if layer is None else stacked(ReconstructionLoss())
+    objective = layerwise(range(len(model.layer_names))) if layer is None else stacked(ReconstructionLoss())
     # Both kinds of switches see the same crops in the same order.
     stage = layer or "layerwise"
     images = ImageBatches(data.train, settings.batch_size, derive_seed(configuration.seed, "order", stage))
     seed_everything(derive_seed(configuration.seed, "stage", stage))
-    return StageFit(
+    return DecoderFit(
         name,
         model,
         objective,
@@ -238,6 +242,7 @@ def _fit(inversions: Inversions, data: InversionData, device: torch.device, swit
         epochs=configuration.epochs,
         device=device,
         precision=configuration.precision,
+        encoder_digest=inversions.encoder_digest,
     )
 
 
@@ -246,17 +251,19 @@ def _groups(model: AugmentedClassifier, images: Tensor, settings: StageConfigura
 
     The maps of a pretrained network have any scale: those of Caffe's are a hundred times the images. A step of Adam is as long as
     its rate, whatever the gradient, so the rates of the deconvolution that gives the reconstruction are relative to the root mean
-    square of its target: that of the bias to this, that of the weights to its ratio to the macro-layer's end. SGD takes the rates
-    as they are.
+    square of its target: that of the bias to this, that of the weights to its ratio to the layer's end. The weights of an inner
+    product all move its result at once, so the more inputs it has, the lower their rate. SGD takes the rates as they are.
     """
     if settings.name == "sgd":
-        return parameter_groups(model.decoders, settings.lr, settings.weight_decay)
+        return parameter_groups(model, settings.lr, settings.weight_decay)
     with evaluating(model):
         scales = [float(each.float().square().mean().sqrt()) for each in model.encoder_maps(images)]
     groups = []
-    for decoder, below, above in zip(model.decoders, scales[:-1], scales[1:], strict=True):
-        *inner, last = decoder.get_submodule("deconvolutions").children()
-        for each, of_weight, of_bias in (*((each, 1.0, 1.0) for each in inner), (last, below / above, below)):
+    for decoder, below, above in zip(model.layer_decoders, scales[:-1], scales[1:], strict=True):
+        is_inner_product = isinstance(decoder, nn.Linear)
+        *inner, last = [decoder] if is_inner_product else decoder.get_submodule("deconvolutions").children()
+        slower = min(1.0, INNER_PRODUCT_INPUTS / last.in_features) if isinstance(last, nn.Linear) else 1.0
+        for each, of_weight, of_bias in (*((each, 1.0, 1.0) for each in inner), (last, slower * below / above, below)):
             groups.append({"params": [each.weight], "lr": settings.lr * of_weight, "weight_decay": settings.weight_decay})
             groups.append({"params": [each.bias], "lr": BIAS_RATE * settings.lr * of_bias, "weight_decay": 0.0})
     return groups

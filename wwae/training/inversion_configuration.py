@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from wwae.training.configuration import Configuration, SettingsGroup
-from wwae.training.staged_configuration import StageConfiguration
+from wwae.training.staged_configuration import StageConfiguration, split_at_commas
 
 __all__ = ["DecoderConfiguration", "InversionConfiguration", "InversionModelConfiguration", "PictureConfiguration"]
 
@@ -20,6 +20,11 @@ class PictureConfiguration(SettingsGroup):
         default=None, description="directory of pictures, or one that holds them in a folder 'images' (default: data/photographs)"
     )
     image_size: int = Field(default=96, ge=32, le=1024, description="height and width of the crops, in pixels")
+    crops: Literal["vgg", "alexnet"] = Field(
+        default="vgg",
+        description="random crops to learn from: vgg: of the picture, its shorter side 8/7 to 16/7 of the crop; alexnet: of the "
+        "square in its middle, 256/227 of the crop",
+    )
     test_every: int = Field(
         default=5, ge=2, description="every so manieth picture, in the order of their names, is measured and not learnt from"
     )
@@ -43,9 +48,16 @@ class InversionModelConfiguration(SettingsGroup):
     download: bool = Field(default=False, description="fetch weights of torchvision that are not on the disk")
 
 
-class DecoderConfiguration(StageConfiguration):
-    """How the decoders learn."""
+Names = Annotated[tuple[str, ...], BeforeValidator(split_at_commas)]
 
+
+class DecoderConfiguration(StageConfiguration):
+    """Which decoders there are, and how they learn."""
+
+    layers: Names = Field(
+        default=(),
+        description="layers to invert the network from, such as pool1,pool3 (default: all pooling layers, of AlexNet conv1 to fc8)",
+    )
     chain: float = Field(
         default=0.25, gt=0.0, description="learning rate of the chains by that of the layer-wise stage that they start from"
     )

@@ -20,11 +20,11 @@ __all__ = [
 ]
 
 
-def _split_at_commas(value: Any) -> Any:
-    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+def split_at_commas(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Numbers = Annotated[tuple[Annotated[float, Field(ge=0.0)], ...], BeforeValidator(_split_at_commas)]
+Numbers = Annotated[tuple[Annotated[float, Field(ge=0.0)], ...], BeforeValidator(split_at_commas)]
 
 
 class AugmentedModelConfiguration(SettingsGroup):

@@ -28,14 +28,14 @@ from wwae.training.stage_fit import (
 )
 from wwae.training.staged_configuration import StageConfiguration, StagedConfiguration
 
-__all__ = ["Stages", "Weights", "read_weights"]
+__all__ = ["Stages", "Weights", "read_finished", "read_weights"]
 
 Weights = dict[str, Tensor]
 """A state dict."""
 
 
-def read_weights(directory: RunDirectory, stage: str) -> Weights:
-    """Return what the network of a finished stage has learnt: a classifier's weights, or an augmented classifier's.
+def read_finished(directory: RunDirectory, stage: str) -> dict[str, Any]:
+    """Return the state of a finished stage.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged, or the stage is not finished.
@@ -44,7 +44,16 @@ def read_weights(directory: RunDirectory, stage: str) -> Weights:
     state = load_checkpoint(path)
     if state.get("metrics") is None:
         raise CheckpointError(f"{path}: stage {stage} is not finished: wwae train --resume {directory.path}")
-    return state["model"]
+    return state
+
+
+def read_weights(directory: RunDirectory, stage: str) -> Weights:
+    """Return what the network of a finished stage has learnt: a classifier's weights, or an augmented classifier's.
+
+    Raises:
+        CheckpointError: as :func:`read_finished`.
+    """
+    return read_finished(directory, stage)["model"]
 
 
 class Stages:
