@@ -31,7 +31,8 @@ help:
 	@echo "make clean      remove what was built; $(VENV) and runs stay"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter of $(VENV); the default is python3."
-	@echo "OPTIONS='-k switch_' measures a part: its rows replace the older ones of the results file."
+	@echo "OPTIONS='-k switch_' measures a part: its rows replace the older ones of the results file. OPTIONS=--memory-only measures the"
+	@echo "peak of memory of what was timed before, and leaves the times."
 
 install: $(VENV)/.installed
 
@@ -86,6 +87,7 @@ docs: install
 	PYTHONPATH=. $(BIN)/python docs/make_performance.py
 	$(BIN)/python docs/make_results.py
 	PYTHONPATH=.:tests/triton $(BIN)/python docs/compile_convolutions.py
+	PYTHONPATH=.:tests $(BIN)/python docs/read_cuda_convolutions.py
 	PYTHONPATH=. $(BIN)/python docs/make_convolutions.py
 
 clean:

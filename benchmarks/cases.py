@@ -76,6 +76,11 @@ class Setting:
         return "-".join((self.case.name, self.dtype, self.layout, self.direction, self.provider))
 
     @property
+    def computes(self) -> bool:
+        """Whether it is the operation that is measured, not a limit beside it."""
+        return self.provider not in ("copy", MATMUL)
+
+    @property
     def element_bytes(self) -> int:
         """Bytes of an element of the map."""
         return DTYPES[self.dtype].itemsize

@@ -1,7 +1,8 @@
 """The results file of a machine: ``{"runs": {run: environment}, "rows": [row, …]}``.
 
 A row is one measurement and names the run it comes from; a run is one start of the suite, with all versions, the commit and the
-date. Measuring a setting again replaces its row, so a file can be brought up to date in parts.
+date. Measuring a setting again replaces its row, so a file can be brought up to date in parts. Where ``--memory-only`` measured the
+peak of a row later than its times, ``peak_run`` names that run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -83,8 +85,8 @@ def _commit() -> str:
         return "unknown"
 
 
-def make_row(operation: Operation, setting: Setting, times: Times, kept: int | None) -> Row:
-    """The measurement in words and numbers; GB/s are 10^9 counted bytes a second."""
+def make_row(operation: Operation, setting: Setting, times: Times | None, kept: int | None, peak: int | None) -> Row:
+    """The measurement in words and numbers; GB/s are 10^9 counted bytes a second. Without times their names are left out."""
     moved = operation.traffic(setting)
     case = setting.case
     flops = {} if operation.flops is None else {"flops": operation.flops(setting)}
@@ -98,14 +100,17 @@ def make_row(operation: Operation, setting: Setting, times: Times, kept: int | N
         "shape": list(case.shape),
         "kernel_size": case.kernel,
         "stride": case.stride,
-        "ms_p20": round(times.p20, 5),
-        "ms_p50": round(times.p50, 5),
-        "ms_p80": round(times.p80, 5),
+        **({} if times is None else _timed(times, moved)),
         "bytes": moved,
-        "gb_per_s": round(moved / times.p50 / 1e6, 3),
         "kept_bytes": kept,
+        "peak_bytes": peak,
         **flops,
     }
+
+
+def _timed(times: Times, moved: int) -> Row:
+    milliseconds = {f"ms_{name}": round(value, 5) for name, value in vars(times).items()}
+    return {**milliseconds, "gb_per_s": round(moved / times.p50 / 1e6, 3)}
 
 
 def key(row: Row) -> tuple[str, ...]:
@@ -122,11 +127,27 @@ def read(path: Path) -> dict[str, Any]:
 
 def merge(old: dict[str, Any], run: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
     """The results with the rows of a run in place of older ones of the same key; runs without rows are dropped."""
-    name = f"{run['date']} {run['commit']}"
+    name = _name(run)
     merged = {key(row): row for row in old["rows"]} | {key(row): row | {"run": name} for row in rows}
-    used = {row["run"] for row in merged.values()}
-    runs = {run_name: facts for run_name, facts in (old["runs"] | {name: run}).items() if run_name in used}
-    return {"runs": runs, "rows": sorted(merged.values(), key=_order)}
+    return {"runs": _used(old["runs"] | {name: run}, merged.values()), "rows": sorted(merged.values(), key=_order)}
+
+
+def merge_peaks(old: dict[str, Any], run: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
+    """The results with the peaks of a run in rows that are there, whose times stay: memory does not depend on what else runs."""
+    name = _name(run)
+    peaks = {key(row): {"peak_bytes": row["peak_bytes"], "peak_run": name} for row in rows if row["peak_bytes"] is not None}
+    merged = [row | peaks.get(key(row), {}) for row in old["rows"]]
+    return {"runs": _used(old["runs"] | {name: run}, merged), "rows": merged}
+
+
+def _name(run: dict[str, Any]) -> str:
+    return f"{run['date']} {run['commit']}"
+
+
+def _used(runs: dict[str, Any], rows: Iterable[Row]) -> dict[str, Any]:
+    """The runs that rows come from."""
+    used = {row[name] for row in rows for name in ("run", "peak_run") if name in row}
+    return {name: facts for name, facts in runs.items() if name in used}
 
 
 def _order(row: Row) -> tuple[Any, ...]:

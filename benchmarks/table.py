@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks.cases import MATMUL
+from benchmarks.cases import LAYOUTS, MATMUL, PROVIDERS
 from benchmarks.results import Row
 
 HEADER = ("case", "dtype", "layout", "direction", "ms", "GB/s", "% of copy", "× eager", "× compile")
@@ -50,6 +50,18 @@ def table(rows: Iterable[Row], operation: str) -> list[tuple[str, ...]]:
 def _factors(group: dict[str, Row]) -> tuple[str, ...]:
     factors = (times_faster(group, rival) for rival in ("eager", "compile"))
     return tuple("–" if factor is None else f"{factor:.2f}" for factor in factors)
+
+
+def memory(rows: Iterable[Row], field: str, layouts: Sequence[str] = tuple(LAYOUTS)) -> list[tuple[str, ...]]:
+    """Megabytes (10^6 bytes) of a training step under ``field`` of the rows, ours beside PyTorch's, header first."""
+    groups = comparisons(rows)
+    columns = [(layout, provider) for layout in layouts for provider in PROVIDERS if provider != "copy"]
+    names = [provider if len(layouts) == 1 else f"{provider}, {layout}" for layout, provider in columns]
+    lines: list[tuple[str, ...]] = [("operation", "case", "dtype", *names)]
+    for setting in dict.fromkeys(setting[:3] for setting in groups if setting[4] == "step"):
+        found = (groups.get((*setting, layout, "step"), {}).get(provider, {}).get(field) for layout, provider in columns)
+        lines.append((*setting, *("–" if number is None else f"{number / 1e6:.2f}" for number in found)))
+    return lines
 
 
 def plain(lines: list[tuple[str, ...]]) -> str:

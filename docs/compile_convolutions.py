@@ -13,15 +13,11 @@ from typing import Any
 
 import torch
 import triton
+from convolution_blocks import BATCH, BLOCKS, WINDOW
 from convolution_launches import convolution_launches
 from offline import Launch, compile_launch, resources
 
 RECORD = Path(__file__).parent / "convolutions.json"
-BATCH = 64
-
-# The last convolution of each block of VGG-16 at 224 x 224, and the pooling after it: channels, height and width.
-BLOCKS = {1: (64, 224), 2: (128, 112), 3: (256, 56), 4: (512, 28), 5: (512, 14)}
-WINDOW = ((2, 2), (2, 2), (0, 0), (1, 1))
 CAPABILITIES = (80, 90)
 
 # What multiplies matrices, and what brings operands from global into shared memory, in the machine's language.

@@ -1,4 +1,6 @@
-"""Write the tables of ``docs/convolutions.md`` from ``docs/convolutions.json``, and draw its figure."""
+"""Write the tables of ``docs/convolutions.md`` from ``docs/convolutions.json`` and ``docs/cuda-convolutions.json``, and draw its
+figure.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,15 @@ class Gpu(NamedTuple):
     registers: int
     shared_bytes: int
     threads: int
+    blocks: int
 
 
-GPUS = {80: Gpu("A100", 108, 65536, 164 * 1024, 2048), 90: Gpu("H200", 132, 65536, 228 * 1024, 2048)}
+GPUS = {
+    80: Gpu("A100", 108, 65536, 164 * 1024, 2048, 32),
+    86: Gpu("RTX 3090", 82, 65536, 100 * 1024, 1536, 16),
+    89: Gpu("RTX 4090", 128, 65536, 100 * 1024, 1536, 24),
+    90: Gpu("H200", 132, 65536, 228 * 1024, 2048, 32),
+}
 
 # Bytes per element of the full-resolution map with 2 x 2 windows, 16-bit floats and as many channels in as out: fused, composed.
 BYTES = {
@@ -42,7 +50,23 @@ def blocks_held(row: dict[str, Any], gpu: Gpu) -> int:
     """Blocks that a multiprocessor holds: registers come 8 a thread, and a block keeps 1 KiB of shared memory for itself."""
     threads = 32 * row["warps"]
     registers = threads * 8 * math.ceil(row["registers"] / 8)
-    return min(gpu.registers // registers, gpu.shared_bytes // (row["shared_bytes"] + 1024), gpu.threads // threads, 32)
+    return min(gpu.registers // registers, gpu.shared_bytes // (row["shared_bytes"] + 1024), gpu.threads // threads, gpu.blocks)
+
+
+def occupancy(row: dict[str, Any], gpu: Gpu) -> str:
+    """The share of the threads that a multiprocessor could hold."""
+    return f"{100 * blocks_held(row, gpu) * row['warps'] * 32 / gpu.threads:.0f} %"
+
+
+def waves(row: dict[str, Any], gpu: Gpu) -> str:
+    """Programs over all that run at once."""
+    return f"{row['programs'] / (blocks_held(row, gpu) * gpu.multiprocessors):.1f}"
+
+
+def used(row: dict[str, Any], gpu: Gpu) -> tuple[str, ...]:
+    """Registers, spilled bytes, shared memory, blocks held and occupancy."""
+    shared = f"{row['shared_bytes'] / 1024:.1f}".removesuffix(".0")
+    return str(row["registers"]), str(row["spilled_bytes"]), shared, str(blocks_held(row, gpu)), occupancy(row, gpu)
 
 
 def tile(row: dict[str, Any]) -> str:
@@ -50,50 +74,72 @@ def tile(row: dict[str, Any]) -> str:
     shape = row["tile"]
     if "outputs" in shape:
         return f"{shape['outputs']}×{shape['inputs']} channels, {shape['pixels']} pixels a step"
-    shared = f", {shape['shared_rows']} rows of taps a step" if shape["shared_rows"] > 1 else ""
+    rows = shape.get("shared_rows", 1)
+    shared = f", {rows} rows of taps a step" if rows > 1 else ""
     return f"{shape['height']}×{shape['width']} pixels × {shape['channels']} channels, {shape['depth']} deep{shared}"
+
+
+USED = ("registers", "spilled", "shared KiB", "blocks held", "occupancy")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """One line for each launch."""
-    columns = (
-        "block",
-        "tile",
-        "instructions",
-        "registers",
-        "spilled",
-        "shared KiB",
-        "blocks held",
-        "occupancy",
-        "programs",
-        "waves",
-    )
-    lines: list[tuple[str, ...]] = [columns]
+    lines: list[tuple[str, ...]] = [("block", "tile", "instructions", *USED, "programs", "waves")]
     for row in rows:
         gpu = GPUS[row["capability"]]
-        held = blocks_held(row, gpu)
-        occupancy = 100 * held * row["warps"] * 32 / gpu.threads
-        waves = row["programs"] / (held * gpu.multiprocessors)
         instructions = ", ".join(name.replace(".F32.BF16", "") for name in row["instructions"])
-        numbers = (row["registers"], row["spilled_bytes"], f"{row['shared_bytes'] / 1024:.0f}", held, f"{occupancy:.0f} %")
-        lines.append((str(row["block"]), tile(row), instructions, *map(str, numbers), str(row["programs"]), f"{waves:.1f}"))
+        lines.append((str(row["block"]), tile(row), instructions, *used(row, gpu), str(row["programs"]), waves(row, gpu)))
     return markdown(lines)
+
+
+def triton_tables(record: dict[str, Any], operation: str) -> list[str]:
+    """A table for each architecture."""
+    parts = []
+    for capability, gpu in GPUS.items():
+        rows = [row for row in record["rows"] if (row["operation"], row["capability"]) == (operation, capability)]
+        if rows:
+            words = f"Triton, sm_{capability} ({gpu.name}, {gpu.multiprocessors} multiprocessors), `{rows[0]['kernel']}`:"
+            parts += [words, "", table(rows), ""]
+    return parts
+
+
+def cuda_tables(record: dict[str, Any], operation: str) -> list[str]:
+    """For each kernel that is launched what it computes, and a table with a line for each architecture."""
+    launches = [launch for launch in record["launches"] if launch["operation"] == operation]
+    parts = []
+    for symbol in dict.fromkeys(launch["symbol"] for launch in launches):
+        chosen = [launch for launch in launches if launch["symbol"] == symbol]
+        kernels = [kernel for kernel in record["kernels"] if kernel["symbol"] == symbol]
+        tiles = f"{tile(chosen[0])}, " if chosen[0]["tile"] else ""
+        programs = ", ".join(f"{launch['programs']} (block {launch['block']})" for launch in chosen)
+        words = f"CUDA, `{kernels[0]['kernel']}`: {tiles}{32 * chosen[0]['warps']} threads; programs: {programs}."
+        lines: list[tuple[str, ...]] = [
+            ("architecture", "instructions", *USED, *(f"waves, block {launch['block']}" for launch in chosen))
+        ]
+        for kernel in kernels:
+            gpu = GPUS[kernel["capability"]]
+            rows = [cuda_row(launch, kernel) for launch in chosen]
+            instructions = ", ".join(f"{count} {name}" for name, count in kernel["instructions"].items())
+            named = f"sm_{kernel['capability']} ({gpu.name}, {gpu.multiprocessors})"
+            lines.append((named, instructions, *used(rows[0], gpu), *(waves(row, gpu) for row in rows)))
+        parts += [words, "", markdown(lines), ""]
+    return parts
+
+
+def cuda_row(launch: dict[str, Any], kernel: dict[str, Any]) -> dict[str, Any]:
+    """A launch and its kernel, as a row of the Triton record is."""
+    return launch | kernel | {"shared_bytes": launch["dynamic_shared_bytes"] + kernel["static_shared_bytes"]}
 
 
 def generated_text() -> str:
     """The generated part of the document."""
-    record = json.loads((DOCS / "convolutions.json").read_text(encoding="utf-8"))
-    parts = [f"Compiled by Triton {record['triton']} for batches of {record['batch']}, bfloat16, channels_last.", ""]
+    records = ("convolutions.json", "cuda-convolutions.json")
+    triton, cuda = (json.loads((DOCS / name).read_text(encoding="utf-8")) for name in records)
+    compilers = f"Triton {triton['triton']} and nvcc {cuda['nvcc']}"
+    parts = [f"Compiled by {compilers} for batches of {triton['batch']}, bfloat16, channels_last.", ""]
     for operation, (fused, composed) in BYTES.items():
         parts += [f"### `{operation}`", "", f"Bytes per element: {fused:g} fused, {composed:g} composed.", ""]
-        for capability, gpu in GPUS.items():
-            rows = [row for row in record["rows"] if (row["operation"], row["capability"]) == (operation, capability)]
-            parts += [
-                f"sm_{capability} ({gpu.name}, {gpu.multiprocessors} multiprocessors), `{rows[0]['kernel']}`:",
-                "",
-                table(rows),
-                "",
-            ]
+        parts += [*triton_tables(triton, operation), *cuda_tables(cuda, operation)]
     return "\n".join(parts)
 
 

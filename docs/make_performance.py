@@ -10,7 +10,7 @@ from generated import write_generated
 from matplotlib.figure import Figure
 
 from benchmarks.results import DIRECTORY, Row
-from benchmarks.table import comparisons, markdown, table
+from benchmarks.table import comparisons, markdown, memory, table
 
 DOCS = Path(__file__).parent
 LAYOUTS = ("contiguous", "channels_last")
@@ -58,23 +58,22 @@ def section(path: Path) -> str:
     """The part of one machine."""
     results = json.loads(path.read_text(encoding="utf-8"))
     rows = results["rows"]
-    parts = [f"## {path.stem}", *(f"- {describe(run)}" for run in results["runs"].values()), ""]
+    timed = {row.get("run") for row in rows}
+    memory_only = {row["peak_run"] for row in rows if "peak_run" in row} - timed
+    notes = (f"- {describe(run)}{', peak memory alone' * (name in memory_only)}" for name, run in results["runs"].items())
+    parts = [f"## {path.stem}", *notes, ""]
     alt = "Bandwidth of a training step beside eager and compiled PyTorch"
     parts += [f"![{alt}](figures/{figure_of(path)})", ""]
     for operation in dict.fromkeys(row["operation"] for row in rows):
         parts += [f"### `{operation}`", "", markdown(table(rows, operation)), ""]
-    parts += [kept_for_backward(rows), ""]
+    parts += memory_tables(rows)
     return "\n".join(parts)
 
 
-def kept_for_backward(rows: list[Row]) -> str:
-    """Bytes that pooling keeps for backward, from the rows of the training step in contiguous layout."""
-    lines: list[tuple[str, ...]] = [("operation", "case", "dtype", "wwae", "eager", "compile")]
-    for (operation, case, dtype, layout, direction), group in comparisons(rows).items():
-        if layout == "contiguous" and direction == "step":
-            kept = (group[p]["kept_bytes"] / 1e6 if p in group else None for p in BARS)
-            lines.append((operation, case, dtype, *("–" if number is None else f"{number:.2f}" for number in kept)))
-    return "### Kept for backward, MB\n\n" + markdown(lines)
+def memory_tables(rows: list[Row]) -> list[str]:
+    """What forward keeps, which hardly depends on the layout, and the most that a step holds."""
+    kept = ["### Kept for backward, MB", "", markdown(memory(rows, "kept_bytes", ["contiguous"])), ""]
+    return [*kept, "### Peak memory of a step, MB", "", markdown(memory(rows, "peak_bytes")), ""]
 
 
 def figure_of(path: Path) -> str:

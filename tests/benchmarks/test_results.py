@@ -96,6 +96,30 @@ def test_measuring_again_replaces_rows_and_drops_runs_without_rows():
     assert list(whole["runs"]) == ["2 b"]
 
 
+def test_peaks_alone_go_into_rows_that_are_there_and_leave_their_times():
+    first, second = {"date": "1", "commit": "a"}, {"date": "2", "commit": "b"}
+    old = results.merge({"runs": {}, "rows": []}, first, [row(ms=2.0), row("copy", 1.0)])
+    peaks = results.merge_peaks(old, second, [row(ms=None, peak_bytes=7), row("copy", peak_bytes=None), row("eager", peak_bytes=9)])
+    copy, ours = peaks["rows"]
+    assert (ours["ms_p50"], ours["run"], ours["peak_bytes"], ours["peak_run"]) == (2.0, "1 a", 7, "2 b")
+    assert copy == old["rows"][0]
+    assert list(peaks["runs"]) == ["1 a", "2 b"]
+    again = results.merge(peaks, second | {"date": "3"}, [row(ms=1.0, peak_bytes=8)])
+    assert list(again["runs"]) == ["1 a", "3 b"]
+    assert "peak_run" not in again["rows"][1]
+
+
+def test_memory_of_a_step_stands_side_by_side_and_what_was_not_measured_is_a_dash():
+    ours = {"direction": "step", "peak_bytes": 1_500_000}
+    rows = [row(**ours), row("eager", direction="step"), row(peak_bytes=1), row(**ours | {"layout": "channels_last"}, run="1 a")]
+    names = [f"{provider}, {layout}" for layout in ("contiguous", "channels_last") for provider in ("wwae", "eager", "compile")]
+    assert table.memory(rows, "peak_bytes") == [
+        ("operation", "case", "dtype", *names),
+        ("o", "a", "float32", "1.50", "–", "–", "1.50", "–", "–"),
+    ]
+    assert table.memory(rows, "kept_bytes", ["contiguous"])[1] == ("o", "a", "float32", "0.00", "0.00", "–")
+
+
 def test_the_file_is_json_with_a_row_a_line(tmp_path):
     path = tmp_path / "results" / "machine.json"
     written = results.merge({"runs": {}, "rows": []}, {"date": "1", "commit": "a"}, [row(), row("eager")])

@@ -28,8 +28,24 @@ def test_every_benchmark_leaves_its_row(tmp_path):
     assert {row["operation"] for row in results["rows"]} == operations
     assert {row["provider"] for row in results["rows"]} == {"copy", "matmul", "wwae", "eager"}
     assert all(0 < row["ms_p20"] <= row["ms_p50"] <= row["ms_p80"] for row in results["rows"])
-    assert all(row["kept_bytes"] is not None for row in results["rows"] if row["provider"] not in ("copy", "matmul"))
+    computed = [row for row in results["rows"] if row["provider"] not in ("copy", "matmul")]
+    assert all(row["kept_bytes"] is not None for row in computed)
+    assert all(row["peak_bytes"] > 0 for row in computed)
     assert "% of copy" in finished.stdout
+
+
+def test_peak_memory_is_measured_alone(tmp_path):
+    path = tmp_path / "results.json"
+    chosen = "switch_pool2d and small-float32-contiguous-step"
+    assert run_suite("-k", f"{chosen} and (copy or wwae)", f"--results={path}").returncode == 0
+    timed = json.loads(path.read_text())["rows"]
+    finished = run_suite("-k", f"{chosen} and (wwae or eager)", "--memory-only", f"--results={path}")
+    assert finished.returncode == 0, finished.stdout
+    assert "switch_pool2d, peak memory in MB" in finished.stdout
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["provider"] for row in rows] == ["copy", "wwae"]
+    assert [row["ms_p50"] for row in rows] == [row["ms_p50"] for row in timed]
+    assert "peak_run" not in rows[0] and rows[1]["peak_run"] != rows[1]["run"] and rows[1]["peak_bytes"] == timed[1]["peak_bytes"]
 
 
 @pytest.mark.slow

@@ -115,7 +115,10 @@ def test_measurements_become_tables_and_a_figure(script, tmp_path, monkeypatch):
     setting = {"operation": "switch_pool2d", "case": "a", "dtype": "float32", "layout": "contiguous", "direction": "step"}
     times = {"copy": 1.0, "wwae": 2.0, "eager": 6.0, "compile": 4.0}
     kept = {"copy": None, "wwae": 1_000_000, "eager": 9_000_000, "compile": 4_000_000}
-    rows = [{**setting, "provider": p, "ms_p50": ms, "gb_per_s": 8 / ms, "kept_bytes": kept[p]} for p, ms in times.items()]
+    rows = [
+        {**setting, "provider": p, "ms_p50": ms, "gb_per_s": 8 / ms, "kept_bytes": kept[p], "peak_bytes": kept[p]}
+        for p, ms in times.items()
+    ]
     facts = {"device": "A CPU", "threads": 2, "instruction_set": "AVX2", "allocator": "default"}
     run = {**facts, "torch": "2.15", "wwae": "0.1.0", "commit": "abc", "date": "2026-01-01"}
     path = tmp_path / "cpu-a.json"
@@ -123,6 +126,7 @@ def test_measurements_become_tables_and_a_figure(script, tmp_path, monkeypatch):
     text = performance.section(path)
     assert "A CPU, 2 threads, AVX2, allocator default, PyTorch 2.15, wwae 0.1.0 at abc, 2026-01-01" in text
     assert "| a | float32 | contiguous | step | 2.000 | 4.0 | 50 | 3.00 | 2.00 |" in text
-    assert "| switch_pool2d | a | float32 | 1.00 | 9.00 | 4.00 |" in text
+    assert "| switch_pool2d | a | float32 | 1.00 | 9.00 | 4.00 |\n" in text.partition("### Kept for backward, MB")[2]
+    assert "| switch_pool2d | a | float32 | 1.00 | 9.00 | 4.00 | – | – | – |" in text.partition("### Peak memory of a step, MB")[2]
     performance.draw(rows, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -37,7 +37,7 @@ OWN = {
     "threads": ["-DWWAE_THREAD_SANITIZER"],
     "counted": ["-DWWAE_COUNTED"],
 }
-OWN_SOURCES = ("collectives", "counting", "emulation", "fiber", "scheduler", "tensor_cores")
+OWN_SOURCES = ("collectives", "counting", "emulation", "fiber", "plan", "scheduler", "tensor_cores")
 
 
 def compiler() -> str | None:

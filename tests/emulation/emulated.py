@@ -87,7 +87,7 @@ class EmulatedKernels:
         floats as double, sequences of ints as arrays of int64_t. Raises EmulationError for what the emulation finds."""
         self.library.emulation_set_order(*map(_as_c, self.order))
         for tensor in arguments:
-            if isinstance(tensor, Tensor):
+            if isinstance(tensor, Tensor) and not tensor.is_meta:
                 self.library.emulation_watch(_as_c(tensor), ctypes.c_int64(tensor.nbytes))
         getattr(self.library, f"emulate_{stem}")(*map(_as_c, arguments))
         counts = (ctypes.c_int64 * 5)()

@@ -7,6 +7,7 @@
 
 #include "cuda/tile.cuh"
 #include "emulation.h"
+#include "plan.h"
 #include "scheduler.h"
 
 #define WWAE_ENTRY extern "C" __attribute__((visibility("default"))) void
@@ -18,18 +19,19 @@ struct EmulatedLaunch {
   template <typename... Parameters, typename... Arguments>
   void operator()(void (*kernel)(Parameters...), const Tiling& tiling, const Arguments&... arguments) const {
     const auto thread = [&] { kernel(arguments..., tiling); };
-    run({tiling.blocks, tiling.block_columns, tiling.block_rows, 0}, thread);
+    run(kernel, {tiling.blocks, tiling.block_columns, tiling.block_rows, 0}, thread);
   }
 
   template <typename... Parameters, typename... Arguments>
   void operator()(void (*kernel)(Parameters...), const Blocks& blocks, const Arguments&... arguments) const {
     const auto thread = [&] { kernel(arguments...); };
-    run({blocks.count, blocks.columns, blocks.rows, blocks.shared_bytes}, thread);
+    run(kernel, {blocks.count, blocks.columns, blocks.rows, blocks.shared_bytes}, thread);
   }
 
  private:
-  template <typename Thread>
-  static void run(const emulation::Grid& grid, const Thread& thread) {
+  template <typename Kernel, typename Thread>
+  static void run(Kernel* kernel, const emulation::Grid& grid, const Thread& thread) {
+    if (emulation::only_planned(reinterpret_cast<const void*>(kernel), grid)) return;
     emulation::run(grid, [](const void* context) { (*static_cast<const Thread*>(context))(); }, &thread);
   }
 };

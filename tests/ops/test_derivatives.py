@@ -121,3 +121,24 @@ def test_gradients_equal_pytorch(dtype):
         # PyTorch rounds each addition of a 16-bit sum, ours the sum once.
         tolerance = 0 if arguments == {"kernel_size": 2} else torch.finfo(dtype).eps * 4
         torch.testing.assert_close(x.grad, other.grad, rtol=tolerance, atol=tolerance)
+
+
+class _Severed(torch.autograd.Function):
+    """The identity, without a derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None
+
+
+@pytest.mark.parametrize("operation", ["switch_pool2d", "bias_relu_pool2d"])
+def test_no_gradient_comes_through_what_has_none(operation):
+    x = torch.randn(1, 2, 4, 4, requires_grad=True)
+    arguments = (torch.zeros(2),) if operation == "bias_relu_pool2d" else ()
+    values, _ = getattr(ops, operation)(x, *arguments, 2)
+    _Severed.apply(values).sum().backward()
+    assert x.grad is None

@@ -75,14 +75,16 @@ def _conv_relu_pool2d_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     size = pooled_sizes(spatial_size(x), (weight.shape[2], weight.shape[3]), conv_stride, conv_padding, conv_dilation, False)
     full, grad_bias = _wwae.bias_relu_pool2d_backward(grad, values, offsets, kernel_size, stride, padding, dilation, size)
-    grad_x, grad_weight, _ = _aten.convolution_backward(
-        full, x, weight, None, conv_stride, conv_padding, conv_dilation, False, (0, 0), groups, [*output_mask[:2], False]
-    )
-    return (
-        grad_x.contiguous(memory_format=memory_format(x)) if output_mask[0] else x.new_empty(0),
-        grad_weight.contiguous(memory_format=memory_format(x)) if output_mask[1] else weight.new_empty(0),
-        grad_bias.to(x.dtype) if output_mask[2] else x.new_empty(0),
-    )
+    convolution = (None, conv_stride, conv_padding, conv_dilation, False, (0, 0), groups)
+    grads = [x.new_empty(0), weight.new_empty(0), grad_bias.to(x.dtype) if output_mask[2] else x.new_empty(0)]
+    # The library makes each by itself even if asked for both: the smaller one first, which is held while the other is made.
+    for number in sorted((0, 1), key=lambda number: (x, weight)[number].numel()):
+        if output_mask[number]:
+            wanted = [number == 0, number == 1, False]
+            found = _aten.convolution_backward(full, x, weight, *convolution, wanted)[number]
+            grads[number] = found.contiguous(memory_format=memory_format(x))
+    grad_x, grad_weight, grad_bias = grads
+    return grad_x, grad_weight, grad_bias
 
 
 def _unpool_conv2d(

@@ -43,11 +43,29 @@ class Differentiable(torch.autograd.Function):
 
     def __init_subclass__(cls) -> None:
         setattr(cls, "forward", staticmethod(_below_autograd(cls.operation)))  # noqa: B010  (mypy takes an assignment for a mistake)
+        setattr(cls, "backward", staticmethod(_of_gradients(cls.backward)))  # noqa: B010
         if "vmap" not in vars(cls):
             setattr(cls, "vmap", staticmethod(lambda info, dims, *arguments: _fold_batch(cls, info, dims, arguments)))  # noqa: B010
         cls.eager = _with_combined_forward(cls)
         cls.run = staticmethod(_runner(cls))
         torch.library.register_autograd(cls.operation, cls.backward, setup_context=cls.setup_context, lib=LIBRARY)
+
+
+def only_first_differentiable(ctx: Any, *others: Tensor) -> None:
+    """Of the results the first has a derivative, ``others`` none; backward gets None for them, not zeros as large as they are."""
+    ctx.mark_non_differentiable(*others)
+    ctx.set_materialize_grads(False)
+
+
+def _of_gradients(backward: Callable[..., tuple]) -> Callable[..., tuple]:
+    """``backward``; nothing where no gradient comes, as from what has no derivative."""
+
+    def call(ctx: Any, *grads: Tensor | None) -> tuple:
+        if all(grad is None for grad in grads):
+            return (None,) * len(ctx.needs_input_grad)
+        return backward(ctx, *grads)
+
+    return call
 
 
 def _runner(function: type[Differentiable]) -> Callable[..., Any]:

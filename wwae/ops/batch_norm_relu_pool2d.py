@@ -17,7 +17,7 @@ from torch import Tensor
 from wwae.ops import _arguments as check
 from wwae.ops import batch_norm_relu_pool2d_backward as backward_operation
 from wwae.ops._batch import as_given, batched
-from wwae.ops._library import Differentiable, define
+from wwae.ops._library import Differentiable, define, only_first_differentiable
 from wwae.ops._pooled import empty_pooled
 from wwae.ops._relu import differentiated_again, fold_into_channels, masked_gradient, per_channel, require_parameter
 from wwae.ops.switch_gather2d import SwitchGather2d
@@ -75,7 +75,7 @@ class BatchNormReLUPool2d(Differentiable):
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
         x, weight, bias, given_mean, _, ctx.eps, kernel_size, stride, padding, dilation, _ = inputs
         values, offsets, mean, variance = output
-        ctx.mark_non_differentiable(offsets, mean, variance)
+        only_first_differentiable(ctx, offsets, mean, variance)
         ctx.save_for_backward(x, weight, values, offsets, mean, variance)
         ctx.save_for_forward(x, weight, values, offsets, mean, variance)
         ctx.geometry = kernel_size, stride, padding, dilation

@@ -16,7 +16,7 @@ from torch import Tensor
 from wwae.ops import _arguments as check
 from wwae.ops import bias_relu_pool2d_backward as backward_operation
 from wwae.ops._batch import as_given, batched
-from wwae.ops._library import Differentiable, define
+from wwae.ops._library import Differentiable, define, only_first_differentiable
 from wwae.ops._pooled import empty_pooled
 from wwae.ops._relu import differentiated_again, fold_into_channels, masked_gradient, per_channel, require_parameter
 from wwae.ops.switch_gather2d import SwitchGather2d
@@ -56,7 +56,7 @@ class BiasReLUPool2d(Differentiable):
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         x, bias, kernel_size, stride, padding, dilation, _ = inputs
         values, offsets = output
-        ctx.mark_non_differentiable(offsets)
+        only_first_differentiable(ctx, offsets)
         ctx.save_for_backward(values, offsets)
         ctx.save_for_forward(values, offsets)
         ctx.geometry = kernel_size, stride, padding, dilation

@@ -17,7 +17,7 @@ from wwae.ops import _arguments as check
 from wwae.ops import conv_relu_pool2d_backward as backward_operation
 from wwae.ops._batch import as_given, batched
 from wwae.ops._convolution import autocast, require_convolution
-from wwae.ops._library import Differentiable, define
+from wwae.ops._library import Differentiable, define, only_first_differentiable
 from wwae.ops._relu import differentiated_again, masked_gradient, per_channel
 from wwae.ops.bias_relu_pool2d import BiasReLUPool2d
 from wwae.ops.switch_gather2d import SwitchGather2d
@@ -96,7 +96,7 @@ class ConvReLUPool2d(Differentiable):
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         x, weight, _, kernel_size, stride, padding, dilation, _, *convolution = inputs
         values, offsets = output
-        ctx.mark_non_differentiable(offsets)
+        only_first_differentiable(ctx, offsets)
         ctx.save_for_backward(x, weight, values, offsets)
         ctx.save_for_forward(x, weight, values, offsets)
         ctx.geometry = kernel_size, stride, padding, dilation

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wwae.ops import _arguments as check
 from wwae.ops._batch import as_given, batched
-from wwae.ops._library import Differentiable, define
+from wwae.ops._library import Differentiable, define, only_first_differentiable
 from wwae.ops._pooled import empty_pooled
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_pool2d import SwitchPool2d
@@ -44,7 +44,7 @@ class MaxPool2d(Differentiable):
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
         x, kernel_size, stride, padding, dilation, _ = inputs
         _, indices, offsets = output
-        ctx.mark_non_differentiable(indices, offsets)
+        only_first_differentiable(ctx, indices, offsets)
         ctx.save_for_backward(offsets)
         ctx.save_for_forward(offsets)
         ctx.geometry = kernel_size, stride, padding, dilation

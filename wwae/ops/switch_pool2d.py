@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wwae.ops import _arguments as check
 from wwae.ops._batch import as_given, batched
-from wwae.ops._library import Differentiable, define
+from wwae.ops._library import Differentiable, define, only_first_differentiable
 from wwae.ops._pooled import empty_pooled
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_unpool2d import SwitchUnpool2d, in_layout_of
@@ -45,7 +45,7 @@ class SwitchPool2d(Differentiable):
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         x, kernel_size, stride, padding, dilation, _ = inputs
         _, offsets = output
-        ctx.mark_non_differentiable(offsets)
+        only_first_differentiable(ctx, offsets)
         ctx.save_for_backward(offsets)
         ctx.save_for_forward(offsets)
         ctx.geometry = kernel_size, stride, padding, dilation

@@ -81,16 +81,12 @@ class UnpoolConv2d(Differentiable):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        _, offsets, weight, *output = ctx.saved_tensors
+        _, offsets, _, *output = ctx.saved_tensors
         grad = masked_gradient(grad, output[0]) if output else grad
         grad = in_layout_of(grad, offsets)
         wants_x, _, wants_weight, wants_bias = ctx.needs_input_grad[:4]
-        grad_x = grad_weight = None
-        if wants_x:
-            full = torch.conv_transpose2d(grad, weight, None, 1, ctx.conv_padding)
-            grad_x = SwitchGather2d.run(in_layout_of(full, offsets), offsets, *ctx.geometry, "last")
-        if wants_weight:
-            grad_weight = _weight_gradient(ctx, grad)
+        grad_x = _input_gradient(ctx, grad) if wants_x else None
+        grad_weight = _weight_gradient(ctx, grad) if wants_weight else None
         grad_bias = grad.sum((0, 2, 3)) if wants_bias else None
         constants = (None,) * 7  # geometry, output_size, conv_padding, relu
         return grad_x, None, grad_weight, grad_bias, *constants
@@ -123,6 +119,12 @@ def _composed(x: Tensor, offsets: Tensor, weight: Tensor, bias: Tensor | None, *
     full = SwitchUnpool2d.run(x, offsets, *geometry, output_size, "last")
     sums = torch.conv2d(full, weight, bias, 1, conv_padding)
     return sums.relu() if relu else sums
+
+
+def _input_gradient(ctx: Any, grad: Tensor) -> Tensor:
+    _, offsets, weight, *_ = ctx.saved_tensors
+    full = torch.conv_transpose2d(grad, weight, None, 1, ctx.conv_padding)
+    return SwitchGather2d.run(in_layout_of(full, offsets), offsets, *ctx.geometry, "last")
 
 
 def _weight_gradient(ctx: Any, grad: Tensor) -> Tensor:
