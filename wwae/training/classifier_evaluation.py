@@ -93,9 +93,7 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _batches(
-    operation: str, model: nn.Module, images: ImageSet, batch_size: int | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(operation: str, model: nn.Module, images: ImageSet, batch_size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     if len(images) == 0:
         raise ValueError(f"{operation}: expected at least one image, got none")
     device = next(model.parameters()).device
