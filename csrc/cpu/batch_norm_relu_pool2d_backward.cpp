@@ -226,7 +226,8 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_relu_pool2d_backward_cpu(const Ten
       for (int64_t c = 0; c < channels; ++c) {
         const double passed = sums[c];
         const double moment = sums[channels + c];
-        const double deviation = std::sqrt(static_cast<double>(numbers(1)[c]) + eps);
+        // An empty batch has no variance; its gradients are 0.
+        const double deviation = x.numel() == 0 ? 1 : std::sqrt(static_cast<double>(numbers(1)[c]) + eps);
         const double scale = numbers(2)[c] / deviation;
         coefficients.scale.push_back(static_cast<sum_t>(scale));
         coefficients.slope.push_back(static_cast<sum_t>(-scale * moment / (deviation * deviation * count)));

@@ -7,6 +7,7 @@ from kernel_cases import in_layout
 from ops.grid import every_case, every_dtype, every_layout
 from torch.nn.functional import batch_norm, max_pool2d, relu
 
+import wwae
 from wwae.ops import batch_norm_relu_pool2d
 from wwae.reference.relu import channel_statistics
 
@@ -161,6 +162,18 @@ def test_empty_batch_and_unbatched(shape, training):
     values.sum().backward()
     assert x.grad.shape == shape
     assert weight.grad.shape == (3,)
+    assert weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("training", [True, False])
+def test_an_empty_batch_has_gradients_of_zero(backend, training):
+    x = torch.zeros(0, 3, 4, 4, requires_grad=True)
+    weight, bias = (torch.ones(3, requires_grad=True) for _ in range(2))
+    with wwae.use_backend(backend):
+        values, _ = batch_norm_relu_pool2d(x, torch.zeros(3), torch.ones(3), weight, bias, training, 0.1, 1e-5, 2)
+        values.sum().backward()
+    assert weight.grad.tolist() == bias.grad.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

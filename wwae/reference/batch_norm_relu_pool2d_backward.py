@@ -30,7 +30,8 @@ def batch_norm_relu_pool2d_backward_reference(
 
     With ``h = (x - mean) / sqrt(variance + eps)`` and ``g`` what ReLU lets through of ``grad``, both at the switches: ``bias`` gets
     ``sum(g)``, ``weight`` gets ``sum(g h)``, and ``x`` gets ``weight / sqrt(variance + eps)`` times the unpooled ``g``, less, in
-    training, ``(sum(g) + h sum(g h)) / (N H W)``, because mean and variance move with ``x`` then. Sums are float64.
+    training, ``(sum(g) + h sum(g h)) / (N H W)``, because mean and variance move with ``x`` then. Sums are float64. All are 0 for
+    an empty batch, which has no variance.
     """
     geometry = kernel_size, stride, padding, dilation
     wide, size = accumulation_dtype(grad.dtype), spatial_size(x)
@@ -42,7 +43,7 @@ def batch_norm_relu_pool2d_backward_reference(
     grad_bias = passed.to(torch.float64).sum((0, 2, 3))
     moment = (passed.to(torch.float64) * at_switches.to(torch.float64)).sum((0, 2, 3))
 
-    deviation = (variance.to(torch.float64) + eps).sqrt()
+    deviation = (variance.to(torch.float64) + eps).sqrt() if x.numel() > 0 else torch.ones_like(grad_bias)
     scale = weight.to(torch.float64) / deviation
     full = switch_unpool2d_reference(passed, offsets, *geometry, size, "sum") * per_channel(scale, wide)
     if training:
