@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -126,3 +127,22 @@ def test_threads_do_not_change_the_result():
         torch.set_num_threads(threads)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_blocks_of_two_threads_leave_no_choice_behind():
+    entered, left = threading.Event(), threading.Event()
+
+    def outer():
+        with wwae.use_backend("reference"):
+            entered.set()
+            left.wait()
+
+    thread = threading.Thread(target=outer)
+    before = wwae.backends()["switch_pool2d"]["auto"]
+    thread.start()
+    entered.wait()
+    with wwae.use_backend("cpu"):
+        left.set()
+        thread.join()
+        assert wwae.backends()["switch_pool2d"]["auto"]["cpu"] == "cpu"
+    assert wwae.backends()["switch_pool2d"]["auto"] == before

@@ -139,20 +139,23 @@ def use_backend(backend: str) -> Iterator[None]:
         ...     values, switches = wwae.ops.switch_pool2d(torch.randn(1, 1, 4, 4), 2)
     """
     _require_known(backend)
-    global _forced
-    outer = _forced
     if backend != "auto":
         reason = _unavailable_here(backend, OPERATIONS[0])
         if reason is not None:
             raise RuntimeError(f"use_backend: backend '{backend}' cannot run here: {reason}")
+    block = [backend]
+    _open_blocks.append(block)
     _force(backend)
     try:
         yield
     finally:
-        _force(outer)
+        # Not always the last one: blocks of several threads end in any order.
+        _open_blocks[:] = [each for each in _open_blocks if each is not block]
+        _force(_open_blocks[-1][0])
 
 
 _forced = "auto"
+_open_blocks = [["auto"]]
 _override: torch.library.Library | None = None
 
 
@@ -236,6 +239,7 @@ def _start() -> None:
     forced = os.environ.get("WWAE_BACKEND", "auto")
     _require_known(forced)
     if forced != "auto":
+        _open_blocks[0] = [forced]
         _force(forced)
 
 
