@@ -10,7 +10,7 @@ from kernel_cases import make_map
 from ops.grid import every_case
 from torch.utils import _pytree as pytree
 
-from wwae.ops import Switches, max_pool2d, switch_pool2d
+from wwae.ops import Switches, max_pool2d, switch_pool2d, switch_unpool2d
 
 
 @every_case
@@ -95,6 +95,20 @@ def test_size_and_moves():
     assert switches.indices().nbytes == 8 * switches.nbytes
     assert switches.to("meta").device.type == "meta"
     assert switches.detach() == switches
+    with pytest.raises(TypeError, match="expected device to be a device, its name or number, got"):
+        switches.to(torch.float32)
+
+
+def from_largest(x):
+    values, indices = torch.nn.functional.max_pool2d(x, 2, return_indices=True)
+    return switch_unpool2d(values, Switches.from_indices(indices, 2, input_size=x.shape[-2:]))
+
+
+def test_from_indices_where_there_are_no_values_to_check():
+    x = torch.randn(2, 3, 9, 8)
+    assert from_largest(x.to("meta")).shape == x.shape
+    assert torch.equal(torch.compile(from_largest, fullgraph=True, backend="aot_eager")(x), from_largest(x))
+    assert torch.equal(torch.func.vmap(from_largest)(x), from_largest(x))
 
 
 def test_copies_and_files():

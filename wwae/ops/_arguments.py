@@ -173,6 +173,16 @@ def require_positions(operation: str, where: Tensor, what: Tensor) -> None:
     require_like(operation, "where", where, (*what.shape, 2), accumulation_dtype(what.dtype), what)
 
 
+def has_values(x: Tensor) -> bool:
+    """Whether there are values to look at, and looking breaks no graph or transform."""
+    return not (
+        x.is_meta
+        or torch.compiler.is_compiling()
+        or torch._C._functorch.is_functorch_wrapped_tensor(x)
+        or isinstance(x, torch._subclasses.FakeTensor)
+    )
+
+
 def unpooled_size(
     operation: str, x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, output_size: int | Sequence[int] | None
 ) -> Pair:

@@ -132,18 +132,8 @@ def _sharpness(x: Tensor, beta: float | Tensor) -> Tensor:
             f"got shape {tuple(beta.shape)}"
         )
     check.require_same_device(NAME, "beta", beta, x)
-    if _has_readable_values(beta):
+    if beta.device.type == "cpu" and check.has_values(beta):  # a GPU would be waited for
         allowed = (beta >= 0) & (beta < math.inf)
         if not allowed.all():
             raise ValueError(f"{NAME}: expected beta >= 0 and finite, got {beta[~allowed].flatten()[0].item()}")
     return beta.to(dtype).expand(x.shape[:2])
-
-
-def _has_readable_values(x: Tensor) -> bool:
-    """Whether asking for values neither waits for a GPU nor breaks a graph or a transform."""
-    return (
-        x.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
-        and not isinstance(x, torch._subclasses.FakeTensor)
-    )

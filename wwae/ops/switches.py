@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from wwae.ops._arguments import pair, pool_arguments, require_offsets
+from wwae.ops._arguments import has_values, pair, pool_arguments, require_offsets
 from wwae.reference.window import Pair, memory_format, offset_dtype, pooled_sizes, switch_positions
 
 __all__ = ["Switches"]
@@ -93,6 +93,7 @@ class Switches:
 
         Raises:
             RuntimeError: if an index lies outside its own window, or the shape is not this pooling's; the first bad index is named.
+                Where indices have no values to look at, as in a compiled graph or a ``vmap``, a bad one gives another tap, or none.
         """
         operation = "Switches.from_indices"
         geometry = kernel, steps, pads, gaps = pool_arguments(operation, kernel_size, stride, padding, dilation)
@@ -111,9 +112,9 @@ class Switches:
         inside &= (indices >= 0) & (indices < height * width)
         # An offset of 0 names no real tap exactly where the window starts in the padding; only there does -1 come back as it went.
         missing = (indices == -1) & ~switch_positions(torch.zeros_like(indices), *geometry, (height, width))[2]
-        bad = (~(inside | missing)).nonzero()
-        if bad.numel():
-            place = tuple(bad[0].tolist())
+        known = inside | missing
+        if has_values(indices) and not known.all():
+            place = tuple((~known).nonzero()[0].tolist())
             raise RuntimeError(
                 f"{operation}: expected every index inside its own window, got {int(indices[place])} at {place} "
                 f"(a map of {height}x{width}, kernel_size={kernel}, stride={steps}, padding={pads}, dilation={gaps})"
@@ -145,7 +146,13 @@ class Switches:
         return self.offsets.device
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> Switches:
-        """The same switches on ``device``."""
+        """The same switches on ``device``.
+
+        Raises:
+            TypeError: ``device`` is none, such as a dtype, which is what the window asks for.
+        """
+        if not isinstance(device, (torch.device, str, int)):
+            raise TypeError(f"Switches.to: expected device to be a device, its name or number, got {device!r}")
         return _make(self.offsets.to(device, non_blocking=non_blocking), *self._geometry())
 
     def detach(self) -> Switches:
