@@ -5,6 +5,7 @@ import torch
 from kernel_cases import check_switch_unpool2d
 from ops.grid import every_case, every_dtype, every_layout, every_overlap
 
+import wwae
 from wwae.ops import Switches, switch_pool2d, switch_unpool2d
 
 
@@ -25,6 +26,15 @@ def test_windows_that_meet(overlap, value):
     pooled = torch.tensor([[[[0.0, 1.0, 2.0, 3.0]]]])
     full = switch_unpool2d(pooled, switches, overlap=overlap)
     assert full.tolist() == [[[[0.0, 0.0, value, 0.0]]]]
+
+
+@every_overlap
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_values_of_disjoint_windows_keep_the_sign_of_zero(overlap, backend):
+    switches = Switches(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), 2, input_size=2)
+    with wwae.use_backend(backend):
+        full = switch_unpool2d(torch.tensor([[[[-0.0]]]]), switches, overlap=overlap)
+    assert full.signbit().tolist() == [[[[True, False], [False, False]]]]
 
 
 @every_overlap

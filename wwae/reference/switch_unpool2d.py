@@ -22,7 +22,10 @@ def switch_unpool2d_reference(
 
     Where several windows point at one element, ``overlap`` decides: ``"last"`` keeps the last in raster order, ``"sum"`` adds
     them in raster order, ``"mean"`` divides that sum by their number. Sums of bfloat16 and float16 are float32, rounded once.
+    Windows that never meet keep their values to the bit, -0 among them.
     """
+    if all(s >= (k - 1) * d + 1 for s, k, d in zip(stride, kernel_size, dilation, strict=True)):
+        overlap = "last"
     windows = spatial_size(x)
     height, width = output_size
     blank = x.new_zeros((*x.shape[:2], height, width), dtype=accumulation_dtype(x.dtype))
