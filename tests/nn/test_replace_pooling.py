@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import re
 
 import pytest
 import torch
@@ -109,6 +110,15 @@ def test_a_model_without_pooling_and_a_model_that_is_a_pool():
     pool, report = wwae.replace_pooling(nn.MaxPool2d(2), fuse=False)
     assert type(pool) is MaxPool2d
     assert str(report).startswith("(the model)  torch.nn.MaxPool2d -> wwae.nn.MaxPool2d")
+    assert len(report.entries) == 1
+
+
+def test_a_class_made_from_sequential_is_not_fused_and_named():
+    class Block(nn.Sequential):
+        pass
+
+    _, report = wwae.replace_pooling(Block(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2)))
+    assert re.search(r"not fused: .*Block runs it, a class of its own", report.entries[0].fusion)
 
 
 def test_swapping_twice_changes_nothing_more():

@@ -156,7 +156,7 @@ def test_autocast_casts_as_for_any_convolution():
         ({"x": torch.zeros(1, 2, 3, 3).int()}, RuntimeError, r"expected x of dtype .* got torch.int32"),
         ({"x": torch.zeros(1, 2, 4, 4)}, RuntimeError, r"switches were recorded for \(1, 2, 3, 3\) but x has shape \(1, 2, 4, 4\)"),
         ({"switches": torch.zeros(1, 2, 3, 3)}, TypeError, "expected switches to be the Switches of a pooling, got Tensor"),
-        ({"weight": torch.zeros(5, 3, 3, 3)}, RuntimeError, r"expected weight of shape \(O, 2 / 1, KH, KW\) for x with 2 channels"),
+        ({"weight": torch.zeros(5, 3, 3, 3)}, RuntimeError, r"expected weight of shape \(O, 2, KH, KW\) for x with 2 channels"),
         ({"weight": torch.zeros(5, 2, 3, 3).half()}, RuntimeError, "expected weight of dtype torch.float32, got torch.float16"),
         ({"weight": torch.zeros(5, 2, 8, 3)}, RuntimeError, "Kernel size can't be greater than actual input size"),
         ({"bias": torch.zeros(2)}, RuntimeError, r"expected bias of shape \(5,\), got \(2,\)"),

@@ -135,6 +135,8 @@ def replace_pooling(model: nn.Module, fuse: bool = True, inplace: bool = False) 
             fusion = fused.get(module) or f"not fused: {_why_not(module, model)}"
         entries.append(Replacement(", ".join(names[module]), before[module], _label(module), reason, fusion))
     for scope, function in sorted(flow.functions):
+        if inner.get_submodule(scope) in targets:
+            continue
         place = ".".join(part for part in (names[inner][0], scope) if part)
         entries.append(Replacement(place, function, function, "a function that forward calls, not a module"))
     return model, PoolingReport(tuple(entries))
@@ -171,6 +173,8 @@ def _why_not(pool: nn.Module, model: nn.Module) -> str:
                 if watched:
                     return f"a hook sees the maps of {watched[0]}"
                 return f"{' and '.join(map(_label, before)) or 'nothing'} before it"
+        elif type(sequential).forward is nn.Sequential.forward and pool in sequential.children():
+            return f"{_label(sequential)} runs it, a class of its own"
     return "no torch.nn.Sequential runs it, but a forward that may use the maps before it"
 
 

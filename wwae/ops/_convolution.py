@@ -35,11 +35,15 @@ def require_convolution(
             raise TypeError(f"{operation}: expected {argument} to be a tensor, got {type(parameter).__name__}")
     channels = x.shape[-3]
     if weight.dim() != 4 or any(length == 0 for length in weight.shape):
-        raise RuntimeError(f"{operation}: expected weight of shape (O, I / groups, KH, KW), got {tuple(weight.shape)}")
-    if weight.shape[1] * groups != channels:
         raise RuntimeError(
-            f"{operation}: expected weight of shape (O, {channels} / {groups}, KH, KW) for x with {channels} channels"
-            f" and groups={groups}, got {tuple(weight.shape)}"
+            f"{operation}: expected weight of shape (O, I / groups, KH, KW), each at least 1, got {tuple(weight.shape)}"
+        )
+    if weight.shape[1] * groups != channels:
+        inputs = str(channels // groups) if channels % groups == 0 else f"{channels} / {groups}"
+        grouped = f" and groups={groups}" if groups > 1 else ""
+        raise RuntimeError(
+            f"{operation}: expected weight of shape (O, {inputs}, KH, KW) for x with {channels} channels{grouped},"
+            f" got {tuple(weight.shape)}"
         )
     if weight.shape[0] % groups != 0:
         raise RuntimeError(
