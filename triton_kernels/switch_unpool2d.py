@@ -139,6 +139,7 @@ def switch_unpool2d_triton(
                 num_warps=WARPS,
             )  # fmt: skip
         else:
+            overlap = "last" if window.disjoint else overlap  # a value that is not added keeps the sign of zero
             grid, rows, inner, tiling = tile_map(batch, channels, height, width, channels_last)
             switch_unpool2d_claims_kernel[grid](
                 x, offsets, output, rows, inner, height, width, out_height, out_width, window, overlap, tiling,
