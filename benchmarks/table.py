@@ -29,11 +29,14 @@ def times_faster(group: dict[str, Row], rival: str) -> float | None:
     return group[rival]["ms_p50"] / group["wwae"]["ms_p50"] if rival in group else None
 
 
-def table(rows: Iterable[Row], operation: str) -> list[tuple[str, ...]]:
-    """The comparison of one operation, header first; for one that multiplies, with a product of matrices in it."""
+def table(rows: Iterable[Row], operation: str, runs: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """The comparison of one operation, header first; for one that multiplies, with a product of matrices in it.
+
+    With the names of ``runs`` the last column is the number of a row's run among them, counted from 1.
+    """
     groups = {setting: group for setting, group in comparisons(rows).items() if setting[0] == operation}
     limits = ("copy", MATMUL) if any(MATMUL in group for group in groups.values()) else ("copy",)
-    lines = [(*HEADER[:6], *(f"% of {limit}" for limit in limits), *HEADER[7:])]
+    lines = [(*HEADER[:6], *(f"% of {limit}" for limit in limits), *HEADER[7:], *_header_of_runs(runs))]
     for (_, *setting), group in groups.items():
         ours = group["wwae"]
         shares = (times_faster(group, limit) for limit in limits)
@@ -43,7 +46,7 @@ def table(rows: Iterable[Row], operation: str) -> list[tuple[str, ...]]:
             *("–" if share is None else f"{100 * share:.0f}" for share in shares),
             *_factors(group),
         )
-        lines.append((*setting, *numbers))
+        lines.append((*setting, *numbers, *_numbers_of_runs(runs, [ours.get("run")])))
     return lines
 
 
@@ -52,15 +55,60 @@ def _factors(group: dict[str, Row]) -> tuple[str, ...]:
     return tuple("–" if factor is None else f"{factor:.2f}" for factor in factors)
 
 
-def memory(rows: Iterable[Row], field: str, layouts: Sequence[str] = tuple(LAYOUTS)) -> list[tuple[str, ...]]:
-    """Megabytes (10^6 bytes) of a training step under ``field`` of the rows, ours beside PyTorch's, header first."""
+def _header_of_runs(runs: Sequence[str]) -> tuple[str, ...]:
+    return ("run",) if runs else ()
+
+
+def _numbers_of_runs(runs: Sequence[str], names: Iterable[str | None]) -> tuple[str, ...]:
+    """The last cell of a line whose numbers come from the runs of these names; nothing where runs are not told apart."""
+    return (", ".join(map(str, sorted({runs.index(name) + 1 for name in names if name in runs}))),) if runs else ()
+
+
+def factors(rows: Iterable[Row], rival: str, direction: str) -> dict[tuple[str, ...], float]:
+    """How many times the median of a rival is ours, in each comparison with it in a direction."""
+    groups = comparisons(rows).items()
+    found = {setting: times_faster(group, rival) for setting, group in groups if setting[4] == direction}
+    return {setting: factor for setting, factor in found.items() if factor is not None}
+
+
+def slower(rows: Iterable[Row], rival: str, direction: str, runs: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """The comparisons of a direction in which the rival takes less time, by operation, in microseconds, header first."""
+    groups = comparisons(rows)
+    lines = [("operation", *HEADER[:3], f"× {rival}", "wwae, µs", f"{rival}, µs", *_header_of_runs(runs))]
+    for setting, factor in sorted(factors(rows, rival, direction).items(), key=lambda pair: pair[0][0]):
+        if factor < 1:
+            ours, theirs = groups[setting]["wwae"], groups[setting][rival]
+            times = (f"{1e3 * row['ms_p50']:.1f}" for row in (ours, theirs))
+            lines.append((*setting[:4], f"{factor:.3f}", *times, *_numbers_of_runs(runs, [ours.get("run")])))
+    return lines
+
+
+def spread_of_copies(rows: Iterable[Row]) -> float | None:
+    """The largest ratio of the times of two copies of as many bytes in one run; None where no run has two."""
+    times: dict[tuple[str | None, int], list[float]] = {}
+    for row in rows:
+        if row["provider"] == "copy":
+            times.setdefault((row.get("run"), row["bytes"]), []).append(row["ms_p50"])
+    return max((max(same) / min(same) for same in times.values() if len(same) > 1), default=None)
+
+
+def memory(
+    rows: Iterable[Row], field: str, layouts: Sequence[str] = tuple(LAYOUTS), runs: Sequence[str] = ()
+) -> list[tuple[str, ...]]:
+    """Megabytes (10^6 bytes) of a training step under ``field`` of the rows, ours beside PyTorch's, header first.
+
+    ``runs`` as for :func:`table`; a peak comes from the row's ``peak_run`` where it has one.
+    """
     groups = comparisons(rows)
     columns = [(layout, provider) for layout in layouts for provider in PROVIDERS if provider != "copy"]
     names = [provider if len(layouts) == 1 else f"{provider}, {layout}" for layout, provider in columns]
-    lines: list[tuple[str, ...]] = [("operation", "case", "dtype", *names)]
+    lines: list[tuple[str, ...]] = [("operation", "case", "dtype", *names, *_header_of_runs(runs))]
     for setting in dict.fromkeys(setting[:3] for setting in groups if setting[4] == "step"):
-        found = (groups.get((*setting, layout, "step"), {}).get(provider, {}).get(field) for layout, provider in columns)
-        lines.append((*setting, *("–" if number is None else f"{number / 1e6:.2f}" for number in found)))
+        found = [groups.get((*setting, layout, "step"), {}).get(provider, {}) for layout, provider in columns]
+        megabytes = ("–" if row.get(field) is None else f"{row[field] / 1e6:.2f}" for row in found)
+        measured = [row for row in found if row.get(field) is not None]
+        names_of_runs = [row.get("peak_run", row.get("run")) if field == "peak_bytes" else row.get("run") for row in measured]
+        lines.append((*setting, *megabytes, *_numbers_of_runs(runs, names_of_runs)))
     return lines
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from generated import write_generated
 from matplotlib.figure import Figure
 
+from benchmarks.cases import DIRECTIONS
 from benchmarks.results import DIRECTORY, Row
-from benchmarks.table import comparisons, markdown, memory, table
+from benchmarks.table import comparisons, factors, markdown, memory, slower, spread_of_copies, table
 
 DOCS = Path(__file__).parent
 LAYOUTS = ("contiguous", "channels_last")
 DRAWN = ("switch_pool2d", "switch_unpool2d")
 # Okabe and Ito's palette, safe for colour-blind readers.
 BARS = {"wwae": "#0072B2", "eager": "#E69F00", "compile": "#009E73"}
+RIVALS = {"eager": "eager PyTorch", "compile": "`torch.compile`"}
 
 
 def draw(rows: list[Row], path: Path) -> None:
@@ -60,20 +64,49 @@ def section(path: Path) -> str:
     rows = results["rows"]
     timed = {row.get("run") for row in rows}
     memory_only = {row["peak_run"] for row in rows if "peak_run" in row} - timed
-    notes = (f"- {describe(run)}{', peak memory alone' * (name in memory_only)}" for name, run in results["runs"].items())
-    parts = [f"## {path.stem}", *notes, ""]
+    runs = list(results["runs"])
+    notes = [
+        f"{number}. {describe(run)}{', peak memory alone' * (name in memory_only)}"
+        for number, (name, run) in enumerate(results["runs"].items(), 1)
+    ]
+    parts = [f"## {path.stem}", "", "The column *run* of the tables says which of these runs a line is from:", "", *notes, ""]
+    for rival in RIVALS:
+        parts += losses(rows, rival, runs)
     alt = "Bandwidth of a training step beside eager and compiled PyTorch"
-    parts += [f"![{alt}](figures/{figure_of(path)})", ""]
+    parts += ["### Bandwidth of a training step", "", f"![{alt}](figures/{figure_of(path)})", ""]
+    parts += spread_in_words(rows)
     for operation in dict.fromkeys(row["operation"] for row in rows):
-        parts += [f"### `{operation}`", "", markdown(table(rows, operation)), ""]
-    parts += memory_tables(rows)
+        parts += [f"### `{operation}`", "", markdown(table(rows, operation, runs)), ""]
+    parts += memory_tables(rows, runs)
     return "\n".join(parts)
 
 
-def memory_tables(rows: list[Row]) -> list[str]:
+def losses(rows: list[Row], rival: str, runs: Sequence[str]) -> list[str]:
+    """Every comparison in which a rival is faster, by direction; how many there are, and of which operations."""
+    parts = [f"### Slower than {RIVALS[rival]}", ""]
+    for direction in DIRECTIONS:
+        found = factors(rows, rival, direction)
+        if not found:
+            continue
+        lost = slower(rows, rival, direction, runs)
+        measured = ", ".join(f"`{operation}`" for operation in sorted({setting[0] for setting in found}))
+        median = f"the median of × {rival} in all of them is {statistics.median(found.values()):.2f}"
+        parts += [f"**{direction}** (of {measured}): slower in {len(lost) - 1} of {len(found)} comparisons; {median}.", ""]
+        parts += [markdown(lost), ""] if len(lost) > 1 else []
+    return parts if len(parts) > 2 else [*parts, "Not measured.", ""]
+
+
+def spread_in_words(rows: list[Row]) -> list[str]:
+    """How far % of copy can be trusted."""
+    spread = spread_of_copies(rows)
+    words = "Copies of the same number of bytes in one run take times that differ by a factor of up to"
+    return [] if spread is None else [f"{words} {spread:.1f}; % of copy is that uncertain.", ""]
+
+
+def memory_tables(rows: list[Row], runs: Sequence[str]) -> list[str]:
     """What forward keeps, which hardly depends on the layout, and the most that a step holds."""
-    kept = ["### Kept for backward, MB", "", markdown(memory(rows, "kept_bytes", ["contiguous"])), ""]
-    return [*kept, "### Peak memory of a step, MB", "", markdown(memory(rows, "peak_bytes")), ""]
+    kept = ["### Kept for backward, MB", "", markdown(memory(rows, "kept_bytes", ["contiguous"], runs)), ""]
+    return [*kept, "### Peak memory of a step, MB", "", markdown(memory(rows, "peak_bytes", runs=runs)), ""]
 
 
 def figure_of(path: Path) -> str:

@@ -161,6 +161,45 @@ def test_the_table_compares_within_a_run():
     assert table.table(rows, "o")[1][4:] == ("2.000", "1.0", "50", "–", "–")
 
 
+def test_a_table_of_several_runs_says_which_one_a_line_is_from():
+    rows = [row(run="1 a"), row(run="2 b", case="b"), row("eager", 6.0, run="2 b", case="b")]
+    lines = table.table(rows, "o", ["1 a", "2 b"])
+    assert lines[0] == (*table.HEADER, "run")
+    assert [line[-1] for line in lines[1:]] == ["1", "2"]
+
+
+def test_a_table_of_memory_says_which_runs_measured_it():
+    ours = {"direction": "step", "peak_bytes": 1_500_000, "run": "1 a"}
+    rows = [row(**ours, peak_run="3 c"), row("eager", **ours), row("compile", **ours | {"peak_bytes": None}, peak_run="2 b")]
+    runs = ["1 a", "2 b", "3 c"]
+    assert table.memory(rows, "peak_bytes", ["contiguous"], runs)[1][3:] == ("1.50", "1.50", "–", "1, 3")
+    assert table.memory(rows, "kept_bytes", ["contiguous"], runs)[1][3:] == ("0.00", "0.00", "0.00", "1")
+
+
+def test_what_a_rival_does_faster_is_listed_by_operation():
+    fast = [row(), row("eager", 6.0)]
+    slow = [row(ms=0.3, operation="p", case="b", run="1 a"), row("eager", 0.2999, operation="p", case="b", run="1 a")]
+    other = [row(ms=4.0, case="c"), row("eager", 1.0, case="c"), row(ms=4.0, direction="step"), row("eager", 1.0, direction="step")]
+    rows = [*slow, *fast, *other]
+    assert list(table.factors(rows, "eager", "forward").values()) == pytest.approx([0.2999 / 0.3, 3, 0.25])
+    assert table.factors(rows, "compile", "forward") == {}
+    assert table.slower(rows, "eager", "forward") == [
+        ("operation", "case", "dtype", "layout", "× eager", "wwae, µs", "eager, µs"),
+        ("o", "c", "float32", "contiguous", "0.250", "4000.0", "1000.0"),
+        ("p", "b", "float32", "contiguous", "1.000", "300.0", "299.9"),
+    ]
+    assert [line[-1] for line in table.slower(rows, "eager", "forward", ["1 a"])] == ["run", "", "1"]
+
+
+def test_copies_of_as_many_bytes_are_compared_within_a_run():
+    copies = [
+        row("copy", ms, bytes=count, run=run)
+        for ms, count, run in ((1.0, 8, "1 a"), (3.0, 8, "1 a"), (9.0, 8, "2 b"), (7.0, 9, "1 a"))
+    ]
+    assert table.spread_of_copies([*copies, row(ms=100.0, bytes=8, run="1 a")]) == 3.0
+    assert table.spread_of_copies(copies[2:]) is None
+
+
 def test_the_commit_is_known_before_the_first_results_are_written(monkeypatch, tmp_path):
     repository = tmp_path / "benchmarks"
     repository.mkdir()

@@ -116,7 +116,16 @@ def test_measurements_become_tables_and_a_figure(script, tmp_path, monkeypatch):
     times = {"copy": 1.0, "wwae": 2.0, "eager": 6.0, "compile": 4.0}
     kept = {"copy": None, "wwae": 1_000_000, "eager": 9_000_000, "compile": 4_000_000}
     rows = [
-        {**setting, "provider": p, "ms_p50": ms, "gb_per_s": 8 / ms, "kept_bytes": kept[p], "peak_bytes": kept[p]}
+        {
+            **setting,
+            "provider": p,
+            "ms_p50": ms,
+            "gb_per_s": 8 / ms,
+            "bytes": 8,
+            "kept_bytes": kept[p],
+            "peak_bytes": kept[p],
+            "run": "r",
+        }
         for p, ms in times.items()
     ]
     facts = {"device": "A CPU", "threads": 2, "instruction_set": "AVX2", "allocator": "default"}
@@ -125,8 +134,34 @@ def test_measurements_become_tables_and_a_figure(script, tmp_path, monkeypatch):
     path.write_text(json.dumps({"runs": {"r": run}, "rows": rows}))
     text = performance.section(path)
     assert "A CPU, 2 threads, AVX2, allocator default, PyTorch 2.15, wwae 0.1.0 at abc, 2026-01-01" in text
-    assert "| a | float32 | contiguous | step | 2.000 | 4.0 | 50 | 3.00 | 2.00 |" in text
-    assert "| switch_pool2d | a | float32 | 1.00 | 9.00 | 4.00 |\n" in text.partition("### Kept for backward, MB")[2]
-    assert "| switch_pool2d | a | float32 | 1.00 | 9.00 | 4.00 | – | – | – |" in text.partition("### Peak memory of a step, MB")[2]
+    assert "| a | float32 | contiguous | step | 2.000 | 4.0 | 50 | 3.00 | 2.00 | 1 |" in text
+    assert "| switch_pool2d | a | float32 | 1.00 | 9.00 | 4.00 | 1 |\n" in text.partition("### Kept for backward, MB")[2]
+    assert (
+        "| switch_pool2d | a | float32 | 1.00 | 9.00 | 4.00 | – | – | – | 1 |" in text.partition("### Peak memory of a step, MB")[2]
+    )
+    assert text.count("**step** (of `switch_pool2d`): slower in 0 of 1 comparisons;") == 2
+    assert "Copies of the same number of bytes" not in text
     performance.draw(rows, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_losses_stand_before_all_other_measurements_and_copies_say_how_far_they_are_to_be_trusted(script, tmp_path):
+    performance = script("make_performance")
+    setting = {"operation": "o", "dtype": "float32", "layout": "contiguous", "direction": "backward", "bytes": 8, "gb_per_s": 1.0}
+    times = {
+        ("a", "copy"): 1.0,
+        ("a", "wwae"): 2.0,
+        ("a", "eager"): 1.5,
+        ("b", "copy"): 3.0,
+        ("b", "wwae"): 2.0,
+        ("b", "eager"): 5.0,
+    }
+    rows = [{**setting, "case": case, "provider": p, "ms_p50": ms, "run": "second"} for (case, p), ms in times.items()]
+    facts = {"device": "A GPU", "cuda": "13", "driver": "1", "triton": "3", "torch": "2", "wwae": "0", "commit": "abc", "date": "d"}
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps({"runs": {"first": facts, "second": facts}, "rows": rows}))
+    eager, _, rest = performance.section(path).partition("### Slower than `torch.compile`")
+    assert "**backward** (of `o`): slower in 1 of 2 comparisons; the median of × eager in all of them is 1.62." in eager
+    assert eager.splitlines()[-2] == "| o | a | float32 | contiguous | 0.750 | 2000.0 | 1500.0 | 2 |"
+    assert rest.startswith("\n\nNot measured.\n\n### Bandwidth of a training step\n")
+    assert "differ by a factor of up to 3.0;" in rest

@@ -83,21 +83,27 @@ def replace_pooling(model: nn.Module, fuse: bool = True, inplace: bool = False) 
       whose maps something else sees, stay single layers.
     - Subclasses of them, other kinds of pooling, and pooling functions that ``forward`` calls are left alone.
 
-    The modules stay the same objects under the same names, with their hooks, attributes and state dict; only their class changes.
-    A copy of the model is traced with ``torch.fx`` to find where indices go; a model that can't be traced keeps int64 indices.
+    What is changed and returned is a deep copy of the model, with parameters of its own: an optimizer has to be made from those, as
+    one that was made before holds the parameters of ``model``. With ``inplace`` it is ``model`` itself, whose parameters and
+    modules stay the same objects. Of a module the class alone changes: its name, hooks, attributes and state dict stay.
+    Another copy, which shares the parameters, is traced with ``torch.fx`` to find where indices go; a model that can't be traced
+    keeps int64 indices.
 
-    Values are the same bit for bit, those of fused chains to the rounding that :class:`wwae.nn.FusedSequential` states, with two
-    exceptions. An unpool of switches always gives the size that was pooled, also where
-    PyTorch's default size would lose a last odd row or column, and refuses any other ``output_size``. Where windows overlap, the
-    gradient of an unpool goes to the window that won, and 16-bit gradients of a pool are summed in float32.
+    Numbers are the same bit for bit, those of fused chains to the rounding that :class:`wwae.nn.FusedSequential` states and that of
+    the gradient of a bias, with three exceptions. An unpool of switches gives the size that was pooled, also where PyTorch's
+    default size loses a last odd row or column, or raises as an index lies outside it. It refuses any other ``output_size``. Where
+    windows overlap, the gradient of an unpool goes to the window that won, and 16-bit gradients of a pool are summed in float32.
+
+    A fused chain sees hooks, exchanged layers and a ``forward`` put on an instance, but no patch of ``torch.nn.Conv2d.forward``,
+    ``torch.nn.ReLU.forward`` or ``torch.nn.functional.conv2d`` for the whole process: use ``fuse=False`` with tools that make one.
 
     Args:
         model (nn.Module): any; one wrapped in ``DataParallel``, ``DistributedDataParallel`` or ``torch.compile`` as well.
         fuse (bool): run chains of convolution or batch normalisation, ReLU and pooling in one pass. Default: True.
-        inplace (bool): change ``model`` itself; else a deep copy of it. Default: False.
+        inplace (bool): change ``model`` itself and return it; else leave it alone and return a deep copy. Default: False.
 
     Returns:
-        model (nn.Module): with our pooling.
+        model (nn.Module): the deep copy, or with ``inplace`` the model that was given, with our pooling.
         report (PoolingReport): every module touched or left alone, and why.
 
     Raises:
