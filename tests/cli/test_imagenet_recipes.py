@@ -1,6 +1,7 @@
 """The VGG-16 recipes: Table A-1 as settings, and their path from photographs on disk to a finished run, with a small network."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,7 @@ def test_processes_that_read_ahead_change_nothing(root, tmp_path):
         (["--data.validation=5"], "data.validation: expected 0 with imagenet, got 5"),
         (["--classifier.epochs=0"], "model.weights: expected trained weights, a file or a name, since classifier.epochs = 0"),
         (["--model.network=(4)3c-2p-3fc"], "expected a last layer of 2fc for the classes of this dataset, got 3fc"),
+        (["--model.weights=a.pth"], "model.weights: expected none for a network in notation, which starts from new weights"),
         (["--layerwise.rates=1"], "layerwise.rates: expected one rate for each of pool1, pool2, got 1"),
     ],
 )
@@ -107,6 +109,15 @@ def test_what_does_not_fit_photographs_is_refused(root, tmp_path, words, message
     assert main(small(root, f"--run.dir={tmp_path / 'run'}", *words)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_picture_that_cannot_be_read_ahead_is_named_in_one_line(root, tmp_path, capsys):
+    shutil.copytree(root, tmp_path / "root")
+    bad = tmp_path / "root" / "train" / "n01-dark" / "9.png"
+    bad.write_text("no picture")
+    assert main(small(tmp_path / "root", f"--run.dir={tmp_path / 'run'}", "--data.workers=1", "--stage=0")) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(errors) == 1 and errors[0].startswith(f"wwae train: error: {bad}: ")
 
 
 def test_missing_weights_and_photographs_are_named(root, tmp_path, capsys):

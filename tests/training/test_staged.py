@@ -1,6 +1,7 @@
 """Runs in stages: their files, what each stage changes, stages that are killed, resumed, run alone or in processes."""
 
 import json
+import multiprocessing
 import os
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from wwae.training import (
     StagedConfiguration,
     StagedData,
     TrainingDiverged,
+    TrainingStopped,
     train_in_stages,
 )
 from wwae.training.checkpoints import load_checkpoint
@@ -169,6 +171,21 @@ def test_stages_one_by_one_equal_the_whole_run(finished, tmp_path):
     assert not (tmp_path / "run" / "summary.json").exists()
     train_in_stages(configuration.updated({"resume": True}), load, stage=4)
     assert_same_run(tmp_path / "run", finished)
+
+
+def load_or_end(seed):
+    """The data, in the first process only: others end as one does that the system kills."""
+    if multiprocessing.parent_process() is not None:
+        os._exit(9)
+    return load(seed)
+
+
+def test_a_process_that_is_ended_from_outside_is_no_defect(tmp_path):
+    changes = {"layerwise": {"processes": 2}}
+    for stage in (0, 1):
+        train_in_stages(small_run(tmp_path / "run", resume=stage > 0, **changes), load, stage=stage)
+    with pytest.raises(TrainingStopped, match=r"ended from outside, .*; wwae train --resume .*run continues"):
+        train_in_stages(small_run(tmp_path / "run", resume=True, **changes), load_or_end, stage=2)
 
 
 def test_macro_layers_in_processes_equal_those_in_one_pass(finished, tmp_path):

@@ -88,11 +88,11 @@ def _status_of(error: Exception) -> int | None:
         return WRONG_USE
     from wwae.data import DataError
     from wwae.models import WeightsError
-    from wwae.training import CheckpointError, ConfigurationError, RunDirectoryError, TrainingDiverged
+    from wwae.training import CheckpointError, ConfigurationError, RunDirectoryError, TrainingDiverged, TrainingStopped
 
     if isinstance(error, (ConfigurationError, RunDirectoryError)):
         return WRONG_USE
-    if isinstance(error, (DataError, WeightsError, CheckpointError, TrainingDiverged, OSError)):
+    if isinstance(error, (DataError, WeightsError, CheckpointError, TrainingDiverged, TrainingStopped, OSError)):
         return FAILED
     return None
 

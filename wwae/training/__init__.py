@@ -13,6 +13,7 @@ from wwae.training.inversion_configuration import InversionConfiguration, Pictur
 from wwae.training.networks import load_model
 from wwae.training.reconstruction_loss import ReconstructionLoss
 from wwae.training.run_directory import RunDirectory, RunDirectoryError
+from wwae.training.stage_runner import TrainingStopped
 from wwae.training.staged import train_in_stages
 from wwae.training.staged_configuration import StagedConfiguration
 
@@ -33,6 +34,7 @@ __all__ = [
     "TrainingConfiguration",
     "TrainingData",
     "TrainingDiverged",
+    "TrainingStopped",
     "classification_error",
     "derive_seed",
     "load_model",

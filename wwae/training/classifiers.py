@@ -26,6 +26,10 @@ def build_classifier(configuration: StagedConfiguration, image_shape: Sequence[i
     """
     settings = configuration.model
     if not settings.network[0].isalpha():
+        if settings.weights is not None:
+            raise ConfigurationError(
+                f"model.weights: expected none for a network in notation, which starts from new weights, got {settings.weights}"
+            )
         in_channels, height, width = image_shape
         try:
             network = convnet(settings.network, in_channels, (height, width), settings.dropout)

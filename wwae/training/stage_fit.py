@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -52,7 +53,27 @@ class ImageBatches:
             return (self[step] for step in range(first, last))
         # A generator of its own: the loader must not draw from the one that dropout draws from.
         options = {"sampler": range(first, last), "num_workers": workers, "generator": torch.Generator()}
-        return iter(DataLoader(self, batch_size=None, **options))  # type: ignore[arg-type]
+        return map(_unwrapped, DataLoader(_Guarded(self), batch_size=None, **options))  # type: ignore[arg-type]
+
+
+class _Guarded:
+    """Batches that are read in another process, whose loader would put a traceback into the message of an error."""
+
+    def __init__(self, batches: ImageBatches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor] | tuple[Exception, str]:
+        try:
+            return self.batches[step]
+        except Exception as error:  # raised again where it is awaited
+            return error, traceback.format_exc()
+
+
+def _unwrapped(batch: tuple[Tensor, Tensor] | tuple[Exception, str]) -> tuple[Tensor, Tensor]:
+    first, second = batch
+    if isinstance(first, Exception):
+        raise first from RuntimeError(f"in the process that reads batches:\n{second}")
+    return first, second  # type: ignore[return-value]
 
 
 class StageFit(Fit):

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -25,10 +26,14 @@ from wwae.training.staged_configuration import StagedConfiguration
 from wwae.training.stages import Stages, Weights, read_weights
 from wwae.training.tensorboard import EventWriter
 
-__all__ = ["LoadStagedData", "StageRunner"]
+__all__ = ["LoadStagedData", "StageRunner", "TrainingStopped"]
 
 LoadStagedData = Callable[[int], StagedData]
 """Draws the labelled set with the given seed and returns the data of the run."""
+
+
+class TrainingStopped(RuntimeError):
+    """A process of a stage was ended from outside; what it had saved stays."""
 
 
 class StageRunner:
@@ -112,8 +117,14 @@ class StageRunner:
                 pool.submit(_train_macro_layer, self.configuration, self.load_data, self.directory.path, number, threads)
                 for number in numbers
             ]
-            for job in jobs:
-                job.result()
+            try:
+                for job in jobs:
+                    job.result()
+            except BrokenProcessPool:
+                raise TrainingStopped(
+                    "layerwise: a process that trained a macro-layer was ended from outside, as when memory runs out; "
+                    f"wwae train --resume {self.directory.path} continues"
+                ) from None
         model = self.stages.augmented(start)
         seconds = 0.0
         for number, part in zip(numbers, parts, strict=True):
