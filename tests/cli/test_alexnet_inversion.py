@@ -138,7 +138,7 @@ def test_chosen_layers_are_reconstructed_of_any_picture(finished: Path, tmp_path
     assert widths["one"] < widths["two"] == widths["commas"] < widths["all"]
     assert (tmp_path / "two.png").read_bytes() == (tmp_path / "commas.png").read_bytes()
     assert main(["reconstruct", str(finished), "--count", "2"]) == 0
-    assert "2 images and their reconstructions" in capsys.readouterr().out
+    assert "2 images and reconstructions" in capsys.readouterr().out
 
 
 def test_the_report_has_a_row_for_each_layer(finished: Path, capsys) -> None:

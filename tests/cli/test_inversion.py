@@ -1,6 +1,7 @@
 """``wwae train squeezenet-inversion`` and ``wwae reconstruct``, with a network of random weights and small pictures."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_any_picture_is_reconstructed(finished: Path, tmp_path: Path, capsys: py
     Image.new("RGBA", (33, 5), (255, 0, 0, 90)).save(tmp_path / "transparent.png")
     pictures = [str(tmp_path / name) for name in ("grey.png", "transparent.png")]
     assert main(["reconstruct", str(finished), *pictures, "--layers", "pool1,pool3"]) == 0
-    assert "2 images and their reconstructions" in capsys.readouterr().out
+    assert "2 images and reconstructions" in capsys.readouterr().out
     sizes = {}
     for name, words in (("one", pictures[:1]), ("test", ["--count", "2"])):
         output = tmp_path / f"{name}.png"
@@ -93,6 +94,8 @@ def test_any_picture_is_reconstructed(finished: Path, tmp_path: Path, capsys: py
     (["--layers", "pool1,pool4"], "--layers: expected some of pool1, pool2, pool3, got 'pool4', did you mean 'pool3'?", 2),
     (["--layers"], "argument --layers: expected at least one argument", 2),
     (["missing.png"], "missing.png: cannot be read", 1),
+    (["--count", "65"], "--count: expected 1 to 64, got 65", 2),
+    (["--round", "2"], "--round: expected 1, a run of an augmented or inverted classifier has no other, got 2", 2),
 ])  # fmt: skip
 def test_mistakes_are_explained(finished: Path, words, message, status, capsys) -> None:
     assert main(["reconstruct", str(finished), *words]) == status
@@ -113,6 +116,16 @@ def test_the_report_has_a_row_for_each_layer(finished: Path, capsys: pytest.Capt
 def test_evaluate_says_that_nothing_is_classified(finished: Path, capsys) -> None:
     assert main(["evaluate", str(finished)]) == 2
     assert "classifies nothing" in capsys.readouterr().err
+
+
+def test_nothing_is_written_where_a_picture_cannot_be_read(settings, tmp_path: Path, capsys) -> None:
+    shutil.copytree(settings[1].removeprefix("--data.root="), tmp_path / "pictures")
+    bad = tmp_path / "pictures" / "images" / "99.png"
+    bad.write_text("no picture")
+    words = ["train", *settings, f"--data.root={tmp_path / 'pictures'}", f"--run.dir={tmp_path / 'run'}"]
+    assert main(words) == 1
+    assert f"error: {bad}: " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("words", "message", "status"), [

@@ -44,6 +44,9 @@ with the PSNR. Of a run that inverts a classifier, 'fixed' is the decoder that w
 Images are files in any format that Pillow reads, named before --layers; they are resized and converted to the grey or RGB of
 the run's data. Without any, the first test images of the run's data set are taken."""
 
+MOST_IMAGES = 64
+"""More do not fit a picture that can be looked at."""
+
 _STAGES = ("joint", "stacked", "layerwise")
 
 
@@ -65,8 +68,8 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--data.root", dest="root", metavar="DIR", help="files of the data set (default: as in the run)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX (default: auto)")
     options = parser.parse(arguments)
-    if options.count < 1:
-        raise UsageError(f"--count: expected at least 1, got {options.count}")
+    if not 1 <= options.count <= MOST_IMAGES:
+        raise UsageError(f"--count: expected 1 to {MOST_IMAGES}, got {options.count}")
 
     directory = RunDirectory.open(options.run)
     output = options.output if options.output is not None else directory.figures / "reconstruct.png"
@@ -88,11 +91,13 @@ def run(arguments: Sequence[str]) -> None:
             images = load_images(configuration.data).test.images[: options.count]
         reconstruction_gallery(images, reconstruct(model.to(device), images), output)
     else:
+        if options.round != 1:
+            raise UsageError(f"--round: expected 1, a run of an augmented or inverted classifier has no other, got {options.round}")
         decode = _invert if isinstance(configuration, InversionConfiguration) else _decode
         layers = [name for word in options.layers for name in word.split(",") if name]
         images, reconstructions = decode(configuration, directory, device, options.images, options.count, layers)  # type: ignore[arg-type]
         switch_gallery(images, reconstructions, output)
-    print(f"{len(images)} images and their reconstructions: {output}")
+    print(f"{len(images)} {'image' if len(images) == 1 else 'images'} and reconstructions: {output}")
 
 
 def _read(paths: Sequence[Path], channels: int, size: int) -> Tensor:
