@@ -55,6 +55,8 @@ def test_others(words, expected, capsys):
     (["show", "densenet121"], "features.transition1.pool has no mirror"),
     (["show", "alexnet_inversion", "--from-layer", "conv6"], "expected layer to be one of conv1, conv2"),
     (["show", "alexnet_inversion", "--variant", "all"], "--variant is first for alexnet_inversion"),
+    (["show", "vgg16_swwae_all", "--figure", "a.txt"], "--figure: expected a file that ends in .png, .svg, .pdf, got a.txt"),
+    (["show", "vgg16_swwae_all", "--figure", "none/a.png"], "--figure: expected a file in an existing directory, got none"),
     (["list", "resnet18"], "unexpected argument 'resnet18'"),
     (["shwo"], "invalid choice: 'shwo'"),
 ])  # fmt: skip

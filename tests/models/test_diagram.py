@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from small_alexnet import SmallAlexNet
 from torch import nn
@@ -28,6 +29,12 @@ def texts(model: nn.Module, path: Path) -> list[str]:
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         draw_diagram(model, path, "the title")
     return [line.strip() for line in re.findall(r">([^<>]+)</(?:text|tspan)>", path.read_text())]
+
+
+def test_poolings_of_one_layer_are_counted(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        googlenet = augment(torchvision.models.googlenet(init_weights=False))
+    assert "pool4: 30 convolutions, 5 pools 3x3, pool 2x2" in texts(googlenet, tmp_path / "diagram.svg")
 
 
 @pytest.mark.parametrize("variant", ["first", "all", "layerwise"])
@@ -62,6 +69,6 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert str(figure) in capsys.readouterr().out
     pixels = np.asarray(Image.open(figure).convert("RGB"))
     assert pixels.shape[0] > 500 and 0.02 < (pixels.min(2) < 250).mean() < 0.9
-    for words, message in (("a.bmp", "expected a file that ends in .png, .svg or .pdf"), ("none/a.png", "an existing directory")):
+    for words, message in (("a.bmp", "expected a file that ends in .png, .svg, .pdf"), ("none/a.png", "an existing directory")):
         assert main(["models", "show", "vgg11_sae_all", "--figure", str(tmp_path / words)]) == 2
         assert message in capsys.readouterr().err

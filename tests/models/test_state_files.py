@@ -30,11 +30,11 @@ def test_both_kinds_of_file_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
-    ("a.safetensors", b"abc", "not a state dict: "),
-    ("a.safetensors", save(STATE)[:-1], "not a state dict: "),
-    ("a.safetensors", b"\x04" + bytes(7) + b"{{{{", "not a state dict: "),
-    ("a.safetensors", save(STATE).replace(b'"BF16"', b'"F8_X"'), "not a state dict: "),
-    ("a.pth", b"no archive", "not a state dict"),
+    ("a.safetensors", b"abc", "damaged, or not a file of safetensors: "),
+    ("a.safetensors", save(STATE)[:-1], "damaged, or not a file of safetensors: "),
+    ("a.safetensors", b"\x04" + bytes(7) + b"{{{{", "damaged, or not a file of safetensors: "),
+    ("a.safetensors", save(STATE).replace(b'"BF16"', b'"F8_X"'), "damaged, or not a file of safetensors: "),
+    ("a.pth", b"no archive", "damaged, or not what torch.save(model.state_dict(), file) writes: names and tensors, no whole model"),
 ])  # fmt: skip
 def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)

@@ -32,6 +32,8 @@ def test_psnr_is_that_of_the_mean_squared_error() -> None:
     assert values[0].item() == pytest.approx(20.0, abs=1e-5)
     assert values[1] == torch.inf  # clamped: the same
     assert values[2] == 0
+    with pytest.raises(ValueError, match=r"psnr: expected a reconstruction of shape \[1, 1, 4, 4\], got \[3, 1, 4, 4\]"):
+        psnr(reconstruction, images[:1])
 
 
 def test_every_layer_and_source_is_the_models(model: nn.Module) -> None:

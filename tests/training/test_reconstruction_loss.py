@@ -90,7 +90,9 @@ def test_wrong_arguments(arguments, message):
         ReconstructionLoss(**arguments)
 
 
-def test_too_few_weights():
+def test_too_few_weights_and_too_many():
+    with pytest.raises(ValueError, match="ReconstructionLoss: weights has 4 values, but 3 maps are reconstructed"):
+        ReconstructionLoss(weights=[1, 1, 1, 1])(output())
     with pytest.raises(ValueError, match="ReconstructionLoss: weights has 2 values, but 3 maps are reconstructed"):
         ReconstructionLoss(weights=[1, 1])(output())
     maps = output(5)

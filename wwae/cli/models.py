@@ -10,7 +10,7 @@ import torch
 from wwae.cli.parser import CommandParser, UsageError, unknown
 from wwae.models import AugmentedClassifier, alexnet_inversion, augment
 from wwae.models.alexnet import AlexNetForm
-from wwae.models.diagram import draw_diagram
+from wwae.models.diagram import FIGURE_SUFFIXES, draw_diagram
 from wwae.models.summary import summarise
 from wwae.models.vgg import AUGMENTED_VGGS
 
@@ -46,6 +46,8 @@ def run(arguments: Sequence[str]) -> None:
         return
     if options.name is None:
         raise UsageError("show needs the name of a model; 'wwae models' lists them")
+    if options.figure is not None:
+        _require_figure(options.figure)
     try:
         model = _build(options.name, options.from_layer, options.variant, options.switches)
     except (ValueError, ImportError) as error:
@@ -53,13 +55,15 @@ def run(arguments: Sequence[str]) -> None:
     print(f"{options.name}: {model.variant}, {model.switches} switches\n")
     print(summarise(model))
     if options.figure is not None:
-        if not options.figure.absolute().parent.is_dir():
-            raise UsageError(f"--figure: expected a file in an existing directory, got {options.figure}")
-        try:
-            draw_diagram(model, options.figure, f"{options.name}: {model.variant}, {model.switches} switches")
-        except ValueError as error:
-            raise UsageError(f"--figure: {error}") from error
+        draw_diagram(model, options.figure, f"{options.name}: {model.variant}, {model.switches} switches")
         print(f"\ndiagram: {options.figure}")
+
+
+def _require_figure(path: Path) -> None:
+    if path.suffix.lower() not in FIGURE_SUFFIXES:
+        raise UsageError(f"--figure: expected a file that ends in {', '.join(FIGURE_SUFFIXES)}, got {path}")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--figure: expected a file in an existing directory, got {path}")
 
 
 def _build(name: str, from_layer: str, variant: str | None, switches: str | None) -> AugmentedClassifier:

@@ -70,7 +70,7 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
     try:
         network.ParseFromString(path.read_bytes())
     except DecodeError as error:
-        raise ValueError(f"not a network of Caffe, or a damaged one: {error}") from error
+        raise ValueError(str(error)) from error
     state = {}
     for layer in (*network.layers, *network.layer):
         for index, blob in enumerate(layer.blobs):

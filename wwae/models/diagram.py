@@ -5,6 +5,7 @@ The encoder goes up on the left, its decoders come down on the right. Matplotlib
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from wwae.models.alexnet import AlexNetInversion
 from wwae.models.augment import AugmentedClassifier
 from wwae.models.macro_layers import MacroLayer
 
-__all__ = ["draw_diagram"]
+__all__ = ["FIGURE_SUFFIXES", "draw_diagram"]
+
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 # Okabe and Ito's palette: told apart by colour-blind readers, too.
 _ENCODER, _DECODER, _SWITCH, _LOSS = "#56B4E9", "#009E73", "#D55E00", "#CC79A7"
@@ -33,8 +36,8 @@ def draw_diagram(model: AugmentedClassifier, path: Path | str, title: str = "") 
         ImportError: matplotlib is not installed.
         ValueError: the path ends in none of these.
     """
-    if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"draw_diagram: expected a file that ends in .png, .svg or .pdf, got {path}")
+    if Path(path).suffix.lower() not in FIGURE_SUFFIXES:
+        raise ValueError(f"draw_diagram: expected a file that ends in {', '.join(FIGURE_SUFFIXES)}, got {path}")
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -63,9 +66,8 @@ def draw_diagram(model: AugmentedClassifier, path: Path | str, title: str = "") 
 def _contents(layer: MacroLayer) -> str:
     convolutions = len(layer.convolutions)
     words = [f"{convolutions} convolution{'s' * (convolutions != 1)}"]
-    for position in layer.pools:
-        height, width = layer.operations[position].detail.kernel_size
-        words.append(f"pool {height}x{width}")
+    for (height, width), count in Counter(layer.operations[each].detail.kernel_size for each in layer.pools).items():
+        words.append(f"pool {height}x{width}" if count == 1 else f"{count} pools {height}x{width}")
     return ", ".join(words)
 
 

@@ -35,13 +35,22 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
         extra = "caffe" if path.suffix == ".caffemodel" else "train"
         raise WeightsError(f"{path}: cannot be read: {error}: pip install 'wwae[{extra}]' brings it") from error
     except Exception as error:  # a dozen classes, from the readers
-        raise WeightsError(f"{path}: not a state dict: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+        raise WeightsError(f"{path}: damaged, or not {_EXPECTED.get(path.suffix, _BY_PYTORCH)}{_reason(error, path)}") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path}: not a state dict: expected names and tensors, got {type(state).__name__}")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+_BY_PYTORCH = "what torch.save(model.state_dict(), file) writes: names and tensors, no whole model"
+_EXPECTED = {".caffemodel": "a network of Caffe", ".safetensors": "a file of safetensors"}
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """What a reader complains of in one line; PyTorch's readers give advice for programs, which says nothing here."""
+    return f": {(str(error) or type(error).__name__).splitlines()[0]}" if path.suffix in _EXPECTED else ""
 
 
 def _read(path: Path) -> Any:

@@ -34,7 +34,12 @@ def psnr(reconstruction: Tensor, images: Tensor) -> Tensor:
 
     Returns:
         Tensor[N], float64.
+
+    Raises:
+        ValueError: the two have different shapes.
     """
+    if reconstruction.shape != images.shape:
+        raise ValueError(f"psnr: expected a reconstruction of shape {list(images.shape)}, got {list(reconstruction.shape)}")
     error = (reconstruction.clamp(0, 1).double() - images.double()).square().mean((1, 2, 3))
     return -10 * error.log10()
 

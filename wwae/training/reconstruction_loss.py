@@ -66,7 +66,8 @@ class ReconstructionLoss(nn.Module):
         """Return the weighted sum, a scalar.
 
         Raises:
-            ValueError: there are fewer weights than reconstructions, or with ``"auto"`` a layer's first loss is 0 or not finite.
+            ValueError: there are fewer weights than reconstructions, or more were given, or with ``"auto"`` a layer's first loss is
+                0 or not finite.
         """
         return self.weighted(self.terms(output))
 
@@ -75,7 +76,7 @@ class ReconstructionLoss(nn.Module):
         if self.weights is None and self.balance == "auto":
             self.weights = _comparable([term.item() for term in terms])
         weights = (1.0,) * len(terms) if self.weights is None else self.weights
-        if len(weights) < len(terms):
+        if len(weights) < len(terms) or (len(weights) > len(terms) and self.balance is None):
             source = "Table A-1" if self.balance == "caffe" else "weights"
             raise ValueError(f"ReconstructionLoss: {source} has {len(weights)} values, but {len(terms)} maps are reconstructed")
         return torch.stack([weight * term for weight, term in zip(weights, terms, strict=False)]).sum()
