@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -48,10 +49,11 @@ class ImageBatches:
         return to_float(batch.images), batch.labels
 
     def between(self, first: int, last: int, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return the batches of some steps in their order, read ahead by so many processes."""
+        """Return the batches of some steps in their order, read ahead by so many processes, at most one for each processor."""
         if workers == 0:
             return (self[step] for step in range(first, last))
         # A generator of its own: the loader must not draw from the one that dropout draws from.
+        workers = min(workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
         options = {"sampler": range(first, last), "num_workers": workers, "generator": torch.Generator()}
         return map(_unwrapped, DataLoader(_Guarded(self), batch_size=None, **options))  # type: ignore[arg-type]
 
