@@ -16,8 +16,7 @@ Tensor switch_unpool2d_cuda(const Tensor& x, const Tensor& offsets, const Pair& 
   const Geometry geometry = unpool_geometry(op, x, kernel_size, stride, padding, dilation, output_size);
   const ScalarType offsets_type = offset_dtype(geometry.taps());
   check_dtype(op, "offsets", offsets, offsets_type);
-  const Overlap asked = parse_overlap(op, overlap);
-  const Overlap mode = geometry.disjoint() ? Overlap::last : asked;  // disjoint windows never meet: the modes agree
+  const Overlap mode = parse_overlap(op, overlap);
   const Geometry32 g = narrow(op, geometry);
   const DeviceGuard guard(x.get_device_index());
   const MemoryFormat layout = memory_format_of(x);

@@ -284,8 +284,9 @@ template <typename scalar_t, typename Switches, typename Launch>
 void launch_switch_unpool2d(const Launch& launch, const scalar_t* x, const Switches& switches, scalar_t* output,
                             const Geometry32& g, int64_t images, int64_t channels, Overlap overlap) {
   using word = word_t<scalar_t>;
+  const Overlap mode = g.disjoint() ? Overlap::last : overlap;  // disjoint windows never meet: the modes agree
   launch_unpool(launch, PlainValues<word>{reinterpret_cast<const word*>(x)}, PlainValues<scalar_t>{x}, switches,
-                AsCollected(), output, g, images, channels, overlap);
+                AsCollected(), output, g, images, channels, mode);
 }
 
 }  // namespace wwae
