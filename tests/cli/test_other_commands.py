@@ -71,7 +71,7 @@ def test_version(capsys) -> None:
         (["evaluate"], "the following arguments are required: RUN"),
         (["evaluate", "x", "y"], "unexpected argument 'y'"),
         (["recipes", "--all"], "unknown option '--all'"),
-        (["reconstruct", "x", "--count=0"], "--count: expected at least 1, got 0"),
+        (["reconstruct", "x", "--count=0"], "--count: expected 1 to 64, got 0"),
     ],
 )
 def test_a_wrong_command_line_ends_with_status_2(words: list[str], message: str, capsys) -> None:
