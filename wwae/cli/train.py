@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from argparse import Namespace
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -29,7 +28,6 @@ from wwae.training import (
 )
 from wwae.training.configuration import AnyConfiguration, ConfigurationError, read_toml
 from wwae.training.engine import LoadData
-from wwae.training.interrupts import keeping_interrupts
 
 __all__ = ["run"]
 
@@ -56,28 +54,21 @@ def run(arguments: Sequence[str]) -> None:
     run_dir = configuration.run.dir
     assert run_dir is not None
     try:
-        with keeping_interrupts():
-            result = _train(configuration, command, namespace)
+        if isinstance(configuration, StagedConfiguration):
+            load = partial(load_staged_data, configuration.data, configuration.seed)
+            staged = train_in_stages(configuration, load, command, namespace.stage, namespace.start_from)
+            result = describe_staged_result(configuration, staged, RunDirectory(run_dir))
+        elif isinstance(configuration, InversionConfiguration):
+            inverted = train_inversion(configuration, partial(load_pictures, configuration.data), command)
+            result = describe_inversion(inverted, RunDirectory(run_dir))
+        else:
+            summary = train(configuration, _loader(configuration), command)
+            result = describe_result(configuration, summary, RunDirectory(run_dir))
     except KeyboardInterrupt:
         if RunDirectory(run_dir).config.exists():
             raise KeyboardInterrupt(f"continue with: wwae train --resume {shlex.quote(str(run_dir))}") from None
         raise
     print(result)
-
-
-def _train(configuration: AnySettings, command: str, namespace: Namespace) -> str:
-    """Train, and describe what came of it."""
-    run_dir = configuration.run.dir
-    assert run_dir is not None
-    if isinstance(configuration, StagedConfiguration):
-        load = partial(load_staged_data, configuration.data, configuration.seed)
-        staged = train_in_stages(configuration, load, command, namespace.stage, namespace.start_from)
-        return describe_staged_result(configuration, staged, RunDirectory(run_dir))
-    if isinstance(configuration, InversionConfiguration):
-        inverted = train_inversion(configuration, partial(load_pictures, configuration.data), command)
-        return describe_inversion(inverted, RunDirectory(run_dir))
-    summary = train(configuration, _loader(configuration), command)
-    return describe_result(configuration, summary, RunDirectory(run_dir))
 
 
 def _loader(configuration: TrainingConfiguration) -> LoadData:

@@ -11,7 +11,6 @@ from tqdm import tqdm
 from wwae.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from wwae.training.configuration import RunConfiguration
 from wwae.training.fit import Fit
-from wwae.training.interrupts import raise_if_interrupted
 from wwae.training.run_directory import RunDirectory
 from wwae.training.session import logger
 from wwae.training.tensorboard import EventWriter
@@ -69,7 +68,6 @@ def run_fit(
     with tqdm(total=fit.steps, initial=fit.step, desc=title, unit="step", disable=None, mininterval=0.5) as bar:
         while fit.step < fit.steps:
             fit.advance()
-            raise_if_interrupted()
             bar.update()
             epoch, into_epoch = divmod(fit.step, fit.steps_per_epoch)
             is_last = fit.step == fit.steps
