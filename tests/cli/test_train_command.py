@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,8 @@ def test_a_signal_says_how_to_continue(data_root: Path, tmp_path: Path) -> None:
         [sys.executable, "-m", "wwae", "train", *words, "--model.architecture=(2)3c-2p-10fc"],
         stderr=subprocess.PIPE,
         text=True,
+        # A suite that a shell runs in the background ignores the signal, and so would this process.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60
