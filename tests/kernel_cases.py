@@ -18,7 +18,7 @@ from wwae.reference.max_unpool2d import max_unpool2d_reference
 from wwae.reference.switch_gather2d import switch_gather2d_reference
 from wwae.reference.switch_pool2d import switch_pool2d_reference
 from wwae.reference.switch_unpool2d import switch_unpool2d_reference
-from wwae.reference.window import memory_format
+from wwae.reference.window import memory_format, side_by_side
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -128,7 +128,8 @@ def check_switch_unpool2d(
     backend: Callable[..., Tensor], case: Case, dtype, channels_last: bool, overlap: str, corrupt: bool
 ) -> None:
     offsets = in_layout(make_offsets(case, dtype, corrupt), channels_last)
-    adds = overlap != "last" and any(s <= (k - 1) * d for k, s, _, d in zip(*case.window, strict=True))
+    kernel_size, stride, _, dilation = case.window
+    adds = overlap != "last" and not side_by_side(kernel_size, stride, dilation)
     x = in_layout(make_map(offsets.shape, dtype, seed=3, special=not adds), channels_last)
     for size in (case.shape[2:], (case.shape[2] + 3, case.shape[3] - 1)):
         actual = backend(x, offsets, *case.window, size, overlap)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wwae.ops._convolution import mirrored, mirrored_padding
 from wwae.ops._relu import masked_gradient
-from wwae.reference.window import Pair, memory_format, pooled_sizes, spatial_size
+from wwae.reference.window import Pair, memory_format, pooled_sizes, side_by_side, spatial_size
 
 _aten, _wwae = torch.ops.aten, torch.ops.wwae
 
@@ -147,9 +147,8 @@ def fused_conv_relu_pool2d_backward(
     Composed where they do not apply: for windows that overlap, whose gradients add up, and for what is no plain convolution.
     """
     pads = mirrored_padding(weight, conv_padding)
-    disjoint = all(s >= (k - 1) * d + 1 for s, k, d in zip(stride, kernel_size, dilation, strict=True))
     plain = groups == 1 and max(*conv_stride, *conv_dilation) == 1 and min(pads) >= 0
-    if not (disjoint and plain):
+    if not (plain and side_by_side(kernel_size, stride, dilation)):
         arguments = (kernel_size, stride, padding, dilation, conv_stride, conv_padding, conv_dilation, groups, output_mask)
         return _conv_relu_pool2d_backward(grad, values, offsets, x, weight, *arguments)
     taps = weight.shape[2], weight.shape[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wwae.reference.window import Pair, accumulation_dtype, memory_format, padded_map, spatial_size, tap_views
+from wwae.reference.window import Pair, accumulation_dtype, memory_format, padded_map, side_by_side, spatial_size, tap_views
 
 
 def switch_unpool2d_reference(
@@ -22,9 +22,9 @@ def switch_unpool2d_reference(
 
     Where several windows point at one element, ``overlap`` decides: ``"last"`` keeps the last in raster order, ``"sum"`` adds
     them in raster order, ``"mean"`` divides that sum by their number. Sums of bfloat16 and float16 are float32, rounded once.
-    Windows that never meet keep their values to the bit, -0 among them.
+    Windows side by side keep their values to the bit, -0 among them.
     """
-    if all(s >= (k - 1) * d + 1 for s, k, d in zip(stride, kernel_size, dilation, strict=True)):
+    if side_by_side(kernel_size, stride, dilation):
         overlap = "last"
     windows = spatial_size(x)
     height, width = output_size

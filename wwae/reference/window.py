@@ -36,6 +36,11 @@ def spatial_size(x: Tensor) -> Pair:
     return shape[-2], shape[-1]
 
 
+def side_by_side(kernel_size: Pair, stride: Pair, dilation: Pair) -> bool:
+    """Whether no window reaches into the next one, so that no two can point at one element."""
+    return all(s >= (k - 1) * d + 1 for k, s, d in zip(kernel_size, stride, dilation, strict=True))
+
+
 def offset_dtype(kernel_size: Pair) -> torch.dtype:
     """The smallest of uint8, int16 and int32 that holds every offset of a window."""
     taps = kernel_size[0] * kernel_size[1]
