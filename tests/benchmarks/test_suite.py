@@ -68,7 +68,7 @@ def test_a_wrong_result_is_not_timed(tmp_path):
         "pool = wwae.ops.switch_pool2d\n"
         "def wrong(x, *arguments):\n"
         "    values, switches = pool(x, *arguments)\n"
-        "    return values + (wwae.ops.backends._forced == 'auto'), switches\n"
+        "    return values + (wwae.ops.backends._forced() == 'auto'), switches\n"
         "wwae.ops.switch_pool2d = wrong\n"
     )
     chosen = "switch_pool2d and small-float32-contiguous-forward and wwae"

@@ -145,30 +145,33 @@ def use_backend(backend: str) -> Iterator[None]:
             raise RuntimeError(f"use_backend: backend '{backend}' cannot run here: {reason}")
     block = [backend]
     _open_blocks.append(block)
-    _force(backend)
+    _apply()
     try:
         yield
     finally:
         # Not always the last one: blocks of several threads end in any order.
         _open_blocks[:] = [each for each in _open_blocks if each is not block]
-        _force(_open_blocks[-1][0])
+        _apply()
 
 
-_forced = "auto"
 _open_blocks = [["auto"]]
 _override: torch.library.Library | None = None
 
 
-def _force(backend: str) -> None:
+def _forced() -> str:
+    """What the block that was opened last, or the environment, asks for."""
+    return _open_blocks[-1][0]
+
+
+def _apply() -> None:
     """Exchange what stands in front of the automatic choice."""
-    global _forced, _override
+    global _override
     if _override is not None:
         _override._destroy()
         _override = None
-    _forced = backend
-    if backend != "auto":
+    if _forced() != "auto":
         _override = torch.library.Library("wwae", "IMPL")
-        _install(_override, backend)
+        _install(_override, _forced())
 
 
 def backends() -> dict[str, dict[str, Any]]:
@@ -182,7 +185,7 @@ def backends() -> dict[str, dict[str, Any]]:
     table: dict[str, dict[str, Any]] = {}
     for operation in sorted(OPERATIONS):
         row: dict[str, Any] = {backend: _unavailable_here(backend, operation) for backend in BACKENDS}
-        row["auto"] = {device: _automatic(operation, device) if _forced == "auto" else _forced for device in _devices()}
+        row["auto"] = {device: _automatic(operation, device) if _forced() == "auto" else _forced() for device in _devices()}
         table[operation] = row
     return table
 
@@ -197,8 +200,8 @@ def show_backends() -> None:
     print(f"CUDA kernels: {cuda.reason or 'built for compute capabilities ' + str(cuda.level)}")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none found"
     print(f"GPU: {gpu}")
-    if _forced != "auto":
-        print(f"Forced backend: {_forced}")
+    if _forced() != "auto":
+        print(f"Forced backend: {_forced()}")
     width = max(map(len, table))
     print(f"\n{'operation':<{width}}  " + "  ".join(f"{backend:<9}" for backend in BACKENDS) + "  chosen")
     for operation, row in table.items():
@@ -240,7 +243,7 @@ def _start() -> None:
     _require_known(forced)
     if forced != "auto":
         _open_blocks[0] = [forced]
-        _force(forced)
+        _apply()
 
 
 def _measured(operation: str) -> Callable[..., Any]:
