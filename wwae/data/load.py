@@ -114,7 +114,7 @@ def load_pictures(configuration: PictureConfiguration) -> InversionData:
     for AlexNet, 256 for 227, and that of the crops that are measured is the shortest of these.
 
     Raises:
-        DataError: there is no such folder, there are too few pictures in it to measure one, or one cannot be read.
+        DataError: there is no such folder, or there are too few pictures in it to measure one.
     """
     root = configuration.root if configuration.root is not None else Path("data") / "photographs"
     locations = find_pictures(root / "images" if (root / "images").is_dir() else root)
@@ -122,10 +122,7 @@ def load_pictures(configuration: PictureConfiguration) -> InversionData:
         raise DataError(f"{root}: expected {configuration.test_every} pictures or more (data.test_every), got {len(locations)}")
     test = locations[configuration.test_every - 1 :: configuration.test_every]
     train = [location for location in locations if location not in test]
-    parts = [Photographs(part, [0] * len(part), ["picture"]) for part in (train, test)]
-    for part in parts:
-        for number in range(len(part)):
-            part[number]  # they are few: what cannot be read is found before anything is written
+    parts = (Photographs(part, [0] * len(part), ["picture"]) for part in (train, test))
     crops = _alexnet_crops if configuration.crops == "alexnet" else _vgg_crops
     return InversionData(*(crops(part, configuration.image_size) for part in parts))
 

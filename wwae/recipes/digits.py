@@ -14,9 +14,9 @@ The run in numbers:
 
 λ belongs to the squared error averaged over the elements of a map (``loss.form = "mse"``). It was chosen between 1 and 10
 with networks of 16 maps a layer, three labelled sets and 297 images held out of the first 1,297: validation error 7.3 and
-6.9 %, convnet 7.9 %. With 64 maps and the test set, seed 0 gave from 3.8 to 4.7 %
-for the SWWAE and from 3.2 to 4.3 % for the convnet, by nothing but how sums are rounded: on other processors, with one
-thread or two, fused or not. Seeds 0, 1 and 2 on one machine: 4.7, 6.1 and 9.2 % beside 3.4, 7.4 and 7.2 %. On so few unlabelled
+6.9 %, convnet 7.9 %. With 64 maps and the test set, seed 0 gave from 3.8 to 4.7 % for the SWWAE and from 3.2 to 4.3 % for
+the convnet, by nothing but how sums are rounded: on other processors, with one thread or two, fused or not. Seeds 0, 1
+and 2 on one machine: 4.7, 6.1 and 9.2 % beside 3.4, 7.4 and 7.2 %. On so few unlabelled
 images the gain is within the noise of one labelled set; ``mnist-swwae`` is the recipe that shows it.
 """
 

@@ -185,6 +185,7 @@ def train_inversion(
     data = load_data()
     inversions = Inversions(configuration, directory, device)
     if not configuration.resume:
+        _read_all(data)
         RunDirectory.create(directory.path, configuration)
     seconds = 0.0
     with reproducible(), logging_to(directory), EventWriter(directory, configuration.run.tensorboard) as events:
@@ -213,6 +214,13 @@ def train_inversion(
         for name, value in metrics.items():
             logger.info("%s %.4g", name, value)
     return summary
+
+
+def _read_all(data: InversionData) -> None:
+    """Read every picture once: they are few, and what cannot be read is found before anything is written."""
+    for images in (data.train, data.test):
+        for position in range(len(images)):
+            images.read(torch.tensor([position]))
 
 
 def read_to_show(images: ImageSet, count: int) -> Tensor:

@@ -52,8 +52,8 @@ class ImageBatches:
         """Return the batches of some steps in their order, read ahead by so many processes, at most one for each processor."""
         if workers == 0:
             return (self[step] for step in range(first, last))
-        # A generator of its own: the loader must not draw from the one that dropout draws from.
         workers = min(workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        # A generator of its own: the loader must not draw from the one that dropout draws from.
         options = {"sampler": range(first, last), "num_workers": workers, "generator": torch.Generator()}
         return map(_unwrapped, DataLoader(_Guarded(self), batch_size=None, **options))  # type: ignore[arg-type]
 
