@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from coarse_pictures import write_pictures
 from PIL import Image
 from small_alexnet import SmallAlexNet
 
@@ -35,11 +36,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("inversion")
     torch.manual_seed(0)
     torch.save(SmallAlexNet().state_dict(), folder / "alexnet.pth")
-    pixels = np.random.default_rng(0)
-    (folder / "images").mkdir()
-    for number in range(10):
-        coarse = Image.fromarray(pixels.integers(0, 256, (4, 5, 3), dtype=np.uint8))
-        coarse.resize((90, 80), Image.Resampling.BILINEAR).save(folder / "images" / f"{number}.png")
+    write_pictures(folder / "images", (90, 80))
     return [
         "alexnet-inversion", f"--data.root={folder}", "--model.network=caffenet", f"--model.weights={folder / 'alexnet.pth'}",
         "--data.image_size=67", "--epochs=2", "--decoder.batch_size=4", "--device=cpu",

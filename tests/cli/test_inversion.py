@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from coarse_pictures import write_pictures
 from PIL import Image
 
 from wwae.cli import main
@@ -24,11 +25,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("inversion")
     torch.manual_seed(0)
     torch.save(torchvision.models.squeezenet1_1().state_dict(), folder / "squeezenet.pth")
-    pixels = np.random.default_rng(0)
-    (folder / "images").mkdir()
-    for number in range(10):
-        coarse = Image.fromarray(pixels.integers(0, 256, (4, 5, 3), dtype=np.uint8))
-        coarse.resize((60, 50), Image.Resampling.BILINEAR).save(folder / "images" / f"{number}.png")
+    write_pictures(folder / "images", (60, 50))
     return [
         "squeezenet-inversion", f"--data.root={folder}", f"--model.weights={folder / 'squeezenet.pth'}", "--data.image_size=32",
         "--epochs=2", "--decoder.batch_size=2", "--device=cpu",
