@@ -2,8 +2,9 @@
 // position (r, s).
 //
 // Work item = a row of one plane (contiguous) or of one image (channels-last), where every element is written once, or
-// a small contiguous plane, which is cleared first. Bytes moved per pixel, e = element size: write e, read e / (SH *
-// SW).
+// a small contiguous plane, which is cleared first.
+//
+// Bytes moved per pixel, e = element size: write e, read e / (SH * SW).
 #include <algorithm>
 
 #include "common/checks.h"

@@ -6,13 +6,12 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "common/geometry.h"
-#include "cpu/lanes.h"
+#include "cpu/keep.h"
 
 namespace wwae {
 
@@ -63,10 +62,7 @@ bool gather_last(Marks& marks, int64_t windows, Range<int64_t> channels, int64_t
       uint16_t& owner = mark[place * width + c - first];
       const bool owns = at >= 0 && owner != number;
       if (at >= 0) owner = number;
-      // The value or 0 by its bits: a branch on who owns a pixel cannot be predicted.
-      const auto bits = std::bit_cast<signed_t<element>>(map[place * stride + c]);
-      values[window * stride + c] =
-          std::bit_cast<element>(static_cast<signed_t<element>>(bits & -signed_t<element>(owns)));
+      values[window * stride + c] = kept(map[place * stride + c], -static_cast<int32_t>(owns));
       return at;
     };
     if (stride == 1) {  // a plain loop, without one over channels in it

@@ -7,11 +7,11 @@
 //
 // Bytes moved per window, s = element size, A = pixels per window: read A * s + 8, write s; what else is
 // touched stays in the cache.
-#include <bit>
 #include <optional>
 
 #include "common/checks.h"
 #include "common/dtype.h"
+#include "cpu/keep.h"
 #include "cpu/lanes.h"
 #include "cpu/last_claim.h"
 #include "cpu/neighbours.h"
@@ -34,26 +34,18 @@ struct MaxGather {
     const element* map = x + group.first * planes.pixels * channels;
     element* out = values + group.first * planes.windows * channels;
     const int64_t* index = indices + group.first * planes.windows * channels;
-    return neighbours.for_each_winner(
-        group.images, index, [=](int64_t first, int64_t n, const int32_t* targets, auto all_win) {
-          const auto read = [=](int64_t i, int64_t c) {
-            const int64_t target = targets[i];
-            if constexpr (all_win) {
-              out[first + i] = map[target * channels + c];
-            } else {  // the value or 0 by its bits: a branch on who loses cannot be predicted
-              const auto bits = std::bit_cast<signed_t<element>>(map[std::max<int64_t>(target, 0) * channels + c]);
-              const auto wins = static_cast<signed_t<element>>(target >= 0);
-              out[first + i] = std::bit_cast<element>(static_cast<signed_t<element>>(bits & -wins));
-            }
-          };
-          if (channels == 1) {  // a plain loop, without one over channels in it
-            for (int64_t i = 0; i < n; ++i) read(i, int64_t{0});
-          } else {
-            for (int64_t i = 0; i < n; i += channels) {
-              for (int64_t c = 0; c < channels; ++c) read(i + c, c);
-            }
-          }
-        });
+    const auto read = [=](int64_t first, int64_t n, const int32_t* targets) {
+      if (channels == 1) {  // a plain loop, without one over channels in it
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < n; ++i) out[first + i] = map[targets[i]];
+        return;
+      }
+      for (int64_t i = 0; i < n; i += channels) {
+        for (int64_t c = 0; c < channels; ++c) out[first + i + c] = map[targets[i + c] * channels + c];
+      }
+    };
+    const auto drop_losers = [=](int64_t first, int64_t n, const int32_t* keeps) { drop(out + first, keeps, n); };
+    return neighbours.for_each_winner(group.images, index, read, drop_losers);
   }
 
   void by_marks(Marks& marks, int64_t image, Range<int64_t> channels) const {

@@ -1,9 +1,10 @@
 // max_unpool2d: a map (N, C, H, W) with every x (N, C, OH, OW) at its int64 index h * W + w and 0 elsewhere; the last
 // window in raster order wins.
 //
-// Work item = the channels of an image that one thread takes (one channel when contiguous). Indices of a pool rise with
-// the window, so the map is cleared just ahead of the writes: each group of windows first looks up its largest index,
-// clears up to there, and then writes into memory that is still in the cache.
+// Work item = the channels of an image that one thread takes (one channel when contiguous), or several contiguous
+// planes of few windows, which are cleared and looked at together. Indices of a pool rise with the window, so a larger
+// map is cleared just ahead of the writes: each group of windows first looks up its largest index, clears up to there,
+// and then writes into memory that is still in the cache.
 //
 // Bytes moved per pixel, s = element size, A = pixels per window: write s, read (s + 8) / A.
 #include <algorithm>
@@ -26,6 +27,25 @@ struct MaxUnpool {
   const element* x;  // (images, windows, channels)
   const int64_t* indices;  // (images, windows, channels)
   element* map;  // (images, pixels, channels)
+
+  // Contiguous planes.
+  void small_planes(Group group) const {
+    const int64_t* index = indices + group.first * planes.windows;
+    const element* value = x + group.first * planes.windows;
+    element* out = map + group.first * planes.pixels;
+    Range<int64_t> reach = {planes.pixels, 0};
+    Planes::extend(reach, index, group.images * planes.windows);
+    std::fill_n(out, group.images * planes.pixels, element{0});
+    if (reach.begin < 0 || reach.end > planes.pixels) {
+      for (int64_t i = 0; i < group.images; ++i) bad.note(indices, group.first + i, {0, 1}, {0, planes.windows});
+      return;
+    }
+    for (int64_t i = 0; i < group.images; ++i) {
+#pragma GCC unroll 8
+      for (int64_t window = 0; window < planes.windows; ++window) out[*index++] = *value++;
+      out += planes.pixels;
+    }
+  }
 
   void channels_of_image(int64_t image, Range<int64_t> channels) const {
     const int64_t group = std::max<int64_t>(1, kGroup / (channels.end - channels.begin));
@@ -64,6 +84,7 @@ struct MaxUnpool {
     element* out = map + image * planes.pixels * planes.channels;
     const int64_t first = image * planes.windows * planes.channels;
     if (planes.channels == 1) {
+#pragma GCC unroll 8
       for (int64_t i = first + windows.begin; i < first + windows.end; ++i) out[indices[i]] = x[i];
       return;
     }
@@ -93,8 +114,14 @@ Tensor max_unpool2d_cpu(const Tensor& x, const Tensor& indices, const Pair& outp
     BadIndex bad(planes);
     const MaxUnpool<element_t<scalar_t>> unpool{planes, bad, elements<scalar_t>(values), index,
                                                 mutable_elements<scalar_t>(map)};
-    planes.for_each([] { return 0; },
-                    [&](int, int64_t image, Range<int64_t> channels) { unpool.channels_of_image(image, channels); });
+    const auto scratch = [] { return 0; };
+    if (planes.channels == 1 && planes.windows <= kGroup / 2) {
+      for_each_group(planes.images, kGroup / std::max<int64_t>(1, planes.windows), planes.pixels, scratch,
+                     [&](int, Group group) { unpool.small_planes(group); });
+    } else {
+      planes.for_each(scratch,
+                      [&](int, int64_t image, Range<int64_t> channels) { unpool.channels_of_image(image, channels); });
+    }
     bad.raise(op, index, output_size[0], output_size[1]);
   });
   return map;

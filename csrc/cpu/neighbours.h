@@ -9,9 +9,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 #include <vector>
 
+#include "cpu/keep.h"
 #include "cpu/lanes.h"
 
 namespace wwae {
@@ -31,13 +31,18 @@ class Neighbours {
         pixels_(map_height * map_width),
         band_(together_ > 1 ? together_ * height : std::clamp<int64_t>(kBand / row_size_, 1, height)),
         targets_((band_ + 1) * row_size_ + channels),
-        corners_(band_ * row_size_),
-        widths_(band_ * row_size_) {
-    for (int64_t i = 0; i < band_ * row_size_; ++i) {
-      const int64_t image = i / (height * row_size_), row = i / row_size_ % height, column = i % row_size_ / channels;
-      corners_[i] = static_cast<int32_t>(image * pixels_ + row * stride_ * map_width + column * step_);
+        keeps_(band_ * row_size_) {
+    corners_.reserve(band_ * row_size_);
+    widths_.reserve(band_ * row_size_);
+    for (int64_t band_row = 0; band_row < band_; ++band_row) {
+      const int64_t image = band_row / height, row = band_row % height;
+      for (int64_t column = 0; column < width; ++column) {
+        const int64_t corner = image * pixels_ + row * stride_ * map_width + column * step_;
+        corners_.insert(corners_.end(), channels, static_cast<int32_t>(corner));
+        widths_.insert(widths_.end(), channels,
+                       static_cast<uint32_t>(std::max<int64_t>(0, map_width - column * step_)));
+      }
     }
-    set_reach(1);
   }
 
   // Whether this way of looking can pay, and its numbers fit.
@@ -51,28 +56,29 @@ class Neighbours {
                         : std::clamp<int64_t>(kBand / (height * width), 1, std::max<int64_t>(1, kMostPixels / pixels));
   }
 
-  // Calls `read(first, n, targets, all_win)` for all windows and channels of at most `together` images in their order,
-  // `n` at a time, `targets` being pixels, counted through all images, or -1 for a window that loses its pixel, which
-  // none does if `all_win`, a compile-time constant.
+  // For all windows and channels of at most `together` images in their order, `n` at a time: calls `read(first, n,
+  // targets)` with the pixels, counted through all images, that they point at, and where some windows of an image may
+  // lose theirs, `drop(first, n, keeps)` with 0 for those that do and -1 for the others.
   // Stops and returns false when windows may meet that are not neighbours, or when an index is outside the map.
-  template <typename Read>
-  bool for_each_winner(int64_t images, const int64_t* indices, const Read& read) {
+  template <typename Read, typename Drop>
+  bool for_each_winner(int64_t images, const int64_t* indices, const Read& read, const Drop& drop) {
     const int64_t height = images * height_;
+    int64_t known = 0;  // targets that the last band has left
     for (int64_t row = 0; row < height; row += band_) {
-      const int64_t rows = std::min(band_, height - row);
-      const int64_t n = rows * row_size_;
+      const int64_t n = std::min(band_, height - row) * row_size_;
       const int64_t first = row * row_size_;
       const int64_t behind = std::min(n + row_size_, height * row_size_ - first);
-      if (!narrow(indices + first, behind)) return false;
-      if (reach_ == 1 && !in_reach(n, row)) set_reach(2);
-      if (reach_ == 1) {
-        read(first, n, targets_.data(), std::true_type{});
-        continue;
+      if (!narrow(indices + first, known, behind)) return false;
+      if (reach_ == 1 && !in_reach(n, row)) reach_ = 2;
+      if (reach_ == 2 && !in_reach(n, row)) return false;
+      read(first, n, targets_.data());
+      if (reach_ == 2) {
+        std::fill(targets_.begin() + behind, targets_.end(), -1);
+        find_losers(n);
+        drop(first, n, keeps_.data());
       }
-      if (!in_reach(n, row)) return false;
-      std::fill(targets_.begin() + behind, targets_.end(), -1);
-      drop_losers(n);
-      read(first, n, targets_.data(), std::false_type{});
+      known = behind - n;
+      std::copy_n(targets_.begin() + n, known, targets_.begin());
     }
     return true;
   }
@@ -83,23 +89,14 @@ class Neighbours {
   static constexpr int64_t kLongestStride = 16;
   static constexpr int64_t kMostPixels = int64_t{1} << 28;
 
-  // What one band shows holds for the next ones, of other images too: they come from one pooling.
-  void set_reach(int64_t strides) {
-    reach_ = strides;
-    for (int64_t i = 0; i < band_ * row_size_; ++i) {
-      const int64_t column = i % row_size_ / channels_ * step_;
-      widths_[i] = static_cast<uint32_t>(std::clamp<int64_t>(map_width_ - column, 0, reach_ * step_));
-    }
-  }
-
-  // Whether all indices are inside their maps.
-  bool narrow(const int64_t* indices, int64_t n) {
+  // Whether all indices [begin, end) are inside their maps.
+  bool narrow(const int64_t* indices, int64_t begin, int64_t end) {
     int64_t sign = 0;
-    const int64_t image = together_ > 1 ? height_ * row_size_ : n;
-    for (int64_t begin = 0, base = 0; begin < n; begin += image, base += pixels_) {
-      for (int64_t i = begin; i < begin + image; ++i) {
-        sign |= indices[i] | (pixels_ - 1 - indices[i]);
-        targets_[i] = static_cast<int32_t>(base + indices[i]);
+    const int64_t image = together_ > 1 ? height_ * row_size_ : end;
+    for (int64_t base = 0; begin < end; base += pixels_) {
+      for (const int64_t last = std::min(begin + image, end); begin < last; ++begin) {
+        sign |= indices[begin] | (pixels_ - 1 - indices[begin]);
+        targets_[begin] = static_cast<int32_t>(base + indices[begin]);
       }
     }
     return sign >= 0;
@@ -109,47 +106,34 @@ class Neighbours {
     const auto top = static_cast<int32_t>(row * stride_ * map_width_);
     const auto width = static_cast<int32_t>(map_width_);
     const int64_t rows = reach_ * stride_;
-    bool all = true;
-    for_chunks<kLanes<int32_t>>(n, [&](auto lanes, int64_t i) {
+    const auto columns = static_cast<uint32_t>(reach_ * step_);
+    return all_chunks_keep(n, [&](auto lanes, int64_t i) {
       constexpr int N = lanes;
       const Vector<int32_t, N> target = load<N>(targets_.data() + i);
-      const Vector<uint32_t, N> reach = load<N>(widths_.data() + i);
+      const Vector<uint32_t, N> inside = load<N>(widths_.data() + i);
+      const Vector<uint32_t, N> reach = inside < columns ? inside : broadcast<N>(columns);
       Vector<int32_t, N> distance = target - top - load<N>(corners_.data() + i);
       Vector<int32_t, N> found{};
       for (int64_t r = 0; r < rows; ++r, distance -= width) {
         found |= Vector<int32_t, N>((Vector<uint32_t, N>)(distance) < reach);
       }
-      all &= every<N>(found);
+      return found;
     });
-    return all;
   }
 
-  // Whether no lane is 0.
-  template <int N>
-  static bool every(Vector<int32_t, N> lanes) {
-    if constexpr (N == 1) {
-      return lanes != 0;
-    } else {
-      int32_t result = -1;
-      for (int i = 0; i < N; ++i) result &= lanes[i];
-      return result != 0;
-    }
-  }
-
-  // A lane that is met twice, as the last vectors are, keeps what it has become.
-  void drop_losers(int64_t n) {
+  void find_losers(int64_t n) {
     // The second one is the window below to the left, which windows in a single column do not have.
     const int64_t distances[] = {channels_, std::max(row_size_ - channels_, channels_), row_size_,
                                  row_size_ + channels_};
     for_chunks<kLanes<int32_t>>(n, [&](auto lanes, int64_t i) {
       constexpr int N = lanes;
-      int32_t* window = targets_.data() + i;
-      Vector<int32_t, N> target = load<N>(window);
-      const Vector<int32_t, N> own = target;
+      const int32_t* window = targets_.data() + i;
+      const Vector<int32_t, N> own = load<N>(window);
+      Vector<int32_t, N> keep = broadcast<N>(int32_t{-1});
       for (const int64_t distance : distances) {
-        target = own == load<N>(window + distance) ? broadcast<N>(int32_t{-1}) : target;
+        keep = own == load<N>(window + distance) ? broadcast<N>(int32_t{0}) : keep;
       }
-      store<N>(window, target);
+      store<N>(keeps_.data() + i, keep);
     });
   }
 
@@ -159,13 +143,15 @@ class Neighbours {
   int64_t channels_;
   int64_t stride_;  // S
   int64_t step_;  // T
-  int64_t reach_;  // R
+  int64_t reach_ =
+      1;  // R: what one band shows holds for the next ones, of other images too: they come from one pooling
   int64_t map_width_;
   int64_t pixels_;
   int64_t band_;
   std::vector<int32_t> targets_;  // of a band, the row behind it, and a margin
   std::vector<int32_t> corners_;  // of the reach of every window of a band
-  std::vector<uint32_t> widths_;  // of that reach, inside the map
+  std::vector<uint32_t> widths_;  // of the map from there on
+  std::vector<int32_t> keeps_;  // of a band: 0 for a window that loses its pixel, else -1
 };
 
 }  // namespace wwae

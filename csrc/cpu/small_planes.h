@@ -1,16 +1,18 @@
 // Contiguous planes with short rows: the windows of several planes as one run, so that no work is done for a row or a
 // plane. Vectors find the pixels that the switches name, from a table of where each window starts; then one is read or
-// written after the other. Only for planes whose windows have all taps inside the map.
+// written after the other, without a look at whether its switch names a tap where all of a run do, and values that were
+// read for a switch that names none are taken away. Only for planes whose windows have all taps inside the map.
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "common/geometry.h"
 #include "cpu/accumulate.h"
+#include "cpu/keep.h"
 #include "cpu/lanes.h"
 #include "cpu/rivals.h"
 
@@ -24,6 +26,7 @@ class SmallPlanes {
         inverse_(static_cast<int32_t>(65536 / g.w.kernel + 1)),
         across_(static_cast<int32_t>(g.w.dilation)),
         down_(static_cast<int32_t>(g.h.dilation * g.w.input - g.w.kernel * g.w.dilation)) {
+    corners_.reserve(together_ * windows());
     for (int64_t plane = 0; plane < together_; ++plane) {
       for (int64_t oh = 0; oh < g.h.output; ++oh) {
         for (int64_t ow = 0; ow < g.w.output; ++ow) {
@@ -51,11 +54,10 @@ class SmallPlanes {
   // Every window of `n` planes reads the map at its switch; 0 where that is no tap.
   template <typename element>
   void gather(int64_t n, const element* map, const uint8_t* offsets, element* values) const {
-    using bits_t = signed_t<element>;
-    for_each_target(n, offsets, [=](int64_t i, int32_t target) {
-      // The value or 0 by its bits: a branch on who has a pixel cannot be predicted.
-      const auto bits = std::bit_cast<bits_t>(map[std::max(target, 0)]);
-      values[i] = std::bit_cast<element>(static_cast<bits_t>(bits & -static_cast<bits_t>(target >= 0)));
+    for_each_run(n, offsets, [=](int64_t first, int64_t size, const int32_t* targets, const int32_t* keeps, bool all) {
+#pragma GCC unroll 8
+      for (int64_t i = 0; i < size; ++i) values[first + i] = map[targets[i]];
+      if (!all) drop(values + first, keeps, size);
     });
   }
 
@@ -63,19 +65,23 @@ class SmallPlanes {
   template <typename element>
   void scatter(int64_t n, const element* x, const uint8_t* offsets, element* map) const {
     std::fill_n(map, n * pixels(), element{0});
-    for_each_target(n, offsets, [=](int64_t i, int32_t target) {
-      if (target >= 0) map[target] = x[i];
-    });
+    for_each_target(n, offsets, [=](int64_t i, int32_t target) { map[target] = x[i]; });
   }
 
-  // Every window of `n` planes adds its value at its switch. `sums`: scratch of `together() * pixels()` numbers.
+  // How many float32 numbers `add` needs: 16-bit values are not added where they stand.
+  template <typename scalar_t>
+  int64_t sums() const {
+    return kInPlace<scalar_t> ? 0 : together() * pixels();
+  }
+
+  // Every window of `n` planes adds its value at its switch. `sums`: scratch.
   template <typename scalar_t>
   void add(int64_t n, const element_t<scalar_t>* x, const uint8_t* offsets, accumulate_t<scalar_t>* sums,
            element_t<scalar_t>* map) const {
+    if constexpr (kInPlace<scalar_t>) sums = map;
     std::fill_n(sums, n * pixels(), accumulate_t<scalar_t>{0});
-    for_each_target(n, offsets, [=](int64_t i, int32_t target) {
-      if (target >= 0) sums[target] += widen<scalar_t>(x[i]);
-    });
+    for_each_target(n, offsets, [=](int64_t i, int32_t target) { sums[target] += widen<scalar_t>(x[i]); });
+    if constexpr (kInPlace<scalar_t>) return;
     for_chunks<kLanes<accumulate_t<scalar_t>>>(n * pixels(), [=](auto width, int64_t i) {
       constexpr int N = width;
       store<N>(map + i, narrow<scalar_t, N>(load<N>(sums + i)));
@@ -86,23 +92,46 @@ class SmallPlanes {
   static constexpr int64_t kShortRow = 13;  // longer ones are as fast or faster in vectors
   static constexpr int64_t kPixels = 4096;  // in the first-level cache, beside the tables
   static constexpr int64_t kWindows = 512;
+  template <typename scalar_t>
+  static constexpr bool kInPlace = std::is_same_v<accumulate_t<scalar_t>, element_t<scalar_t>>;
 
-  // Calls `body(window, pixel)` for all windows of `n` planes in their order; pixel -1: the switch names no tap.
+  // Calls `body(window, pixel)` for the windows of `n` planes in their order, without those whose switch names no tap.
   template <typename Body>
   void for_each_target(int64_t n, const uint8_t* offsets, const Body& body) const {
+    for_each_run(n, offsets, [=](int64_t first, int64_t size, const int32_t* targets, const int32_t* keeps, bool all) {
+      if (all) {
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < size; ++i) body(first + i, targets[i]);
+        return;
+      }
+      for (int64_t i = 0; i < size; ++i) {
+        if (keeps[i]) body(first + i, targets[i]);
+      }
+    });
+  }
+
+  // Calls `body(first, size, targets, keeps, all)` for runs of windows that make up `n` planes: the pixels of their
+  // switches, or the first one of a window whose switch names no tap, and keeps[i] = 0 there, -1 elsewhere. `all`:
+  // there is none.
+  template <typename Body>
+  void for_each_run(int64_t n, const uint8_t* offsets, const Body& body) const {
     int32_t targets[kWindows];
+    int32_t keeps[kWindows];
     const auto taps = static_cast<int32_t>(g_.taps());
     for (int64_t begin = 0; begin < n * windows(); begin += kWindows) {
       const int64_t size = std::min(kWindows, n * windows() - begin);
       const int32_t* corners = corners_.data() + begin;
-      for_chunks<kLanes<int32_t>>(size, [&](auto width, int64_t i) {
+      const bool all = all_chunks_keep(size, [&](auto width, int64_t i) {
         constexpr int N = width;
-        const Vector<int32_t, N> offset = convert<int32_t, uint8_t, N>(load<N>(offsets + begin + i));
+        Vector<int32_t, N> offset = convert<int32_t, uint8_t, N>(load<N>(offsets + begin + i));
+        const Vector<int32_t, N> keep = offset < taps ? broadcast<N>(int32_t{-1}) : broadcast<N>(int32_t{0});
+        offset &= keep;
         const Vector<int32_t, N> row = offset * inverse_ >> 16;  // offset / kernel
-        const Vector<int32_t, N> target = load<N>(corners + i) + offset * across_ + row * down_;
-        store<N>(targets + i, offset < taps ? target : broadcast<N>(int32_t{-1}));
+        store<N>(targets + i, load<N>(corners + i) + offset * across_ + row * down_);
+        store<N>(keeps + i, keep);
+        return keep;
       });
-      for (int64_t i = 0; i < size; ++i) body(begin + i, targets[i]);
+      body(begin, size, targets, keeps, all);
     }
   }
 
@@ -127,11 +156,12 @@ class SmallWinners {
       Pair& pair = pairs_.emplace_back(rival.other, rival.down * w.output + rival.across);
       pair.taps.resize(padded_, kNever);
       const Range<int64_t> columns = {std::max<int64_t>(0, -rival.across), std::min(w.output, w.output - rival.across)};
-      for (int64_t plane = 0; plane < small.together(); ++plane) {
-        for (int64_t oh = 0; oh < h.output - rival.down; ++oh) {
-          const auto row = pair.taps.begin() + plane * windows_ + oh * w.output;
-          std::fill(row + columns.begin, row + std::max(columns.begin, columns.end), rival.tap);
-        }
+      for (int64_t oh = 0; oh < h.output - rival.down; ++oh) {
+        const auto row = pair.taps.begin() + oh * w.output;
+        std::fill(row + columns.begin, row + std::max(columns.begin, columns.end), rival.tap);
+      }
+      for (int64_t plane = 1; plane < small.together(); ++plane) {
+        std::copy_n(pair.taps.begin(), windows_, pair.taps.begin() + plane * windows_);
       }
     }
   }

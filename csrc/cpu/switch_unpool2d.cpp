@@ -3,9 +3,9 @@
 // Where windows overlap and point at one pixel: "last" keeps the last in raster order, "sum" adds in raster order,
 // "mean" divides that sum by the number of claims. Sums of bfloat16 and float16 are kept in float32 and rounded once.
 //
-// Contiguous: planes of short rows one by one (small_planes.h), 2x2/2 windows in rows (unpool_2x2.h), others in tiles
-// of rows (unpool_tile.h). Channels-last: small windows with a row of pixels of one image as work item and vector lanes
-// = channels, where every pixel looks at the windows that may point at it; others in tiles.
+// Contiguous: planes of short rows several at a time (small_planes.h), 2x2/2 windows in rows (unpool_2x2.h), others in
+// tiles of rows (unpool_tile.h). Channels-last: small windows with a row of pixels of one image as work item and vector
+// lanes = channels, where every pixel looks at the windows that may point at it; others in tiles.
 //
 // Bytes moved per pixel, s = element size, o = offset size, A = pixels per window: write s, read (s + o) / A.
 #include <algorithm>
@@ -59,7 +59,7 @@ void unpool_small(const Geometry& g, int64_t planes, const element_t<scalar_t>* 
                   element_t<scalar_t>* map) {
   using sum_t = accumulate_t<scalar_t>;
   const SmallPlanes small(g);
-  const int64_t sums = overlap == Overlap::sum ? small.together() * small.pixels() : 0;
+  const int64_t sums = overlap == Overlap::sum ? small.sums<scalar_t>() : 0;
   const auto scratch = [=] { return std::vector<sum_t>(sums); };
   for_each_group(planes, small.together(), small.pixels(), scratch, [&](std::vector<sum_t>& own, Group group) {
     const int64_t first = group.first * small.windows();

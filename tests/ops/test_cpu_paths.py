@@ -51,5 +51,22 @@ def test_equals_reference(name: str, dtype: torch.dtype):
         torch.testing.assert_close(gathered, switch_gather2d_reference(x, offsets, *window, overlap), rtol=0, atol=0)
     indices = wwae.ops.switch_pool2d(x, kernel_size, stride)[1].indices()
     torch.testing.assert_close(
+        torch.ops.wwae.max_unpool2d(values, indices, shape[2:]),
+        switch_unpool2d_reference(values, offsets, *window, shape[2:], "last"),
+        rtol=0,
+        atol=0,
+    )
+    torch.testing.assert_close(
         torch.ops.wwae.max_gather2d(x, indices), switch_gather2d_reference(x, offsets, *window, "last"), rtol=0, atol=0
     )
+
+
+@pytest.mark.parametrize("bad", [-1, 9, 2**40])
+def test_the_first_bad_index_of_many_small_planes_is_named(bad: int):
+    indices = torch.full((2, 300, 1, 2), 4)
+    indices[1, 177, 0, 1] = bad
+    indices[1, 290, 0, 0] = 1000
+    with pytest.raises(RuntimeError, match=rf"found an invalid max index {bad} \(output volumes are of size 3x3\)"):
+        torch.ops.wwae.max_unpool2d(torch.ones(2, 300, 1, 2), indices, (3, 3))
+    with pytest.raises(RuntimeError, match=rf"found an invalid max index {bad} \(output volumes are of size 3x3\)"):
+        torch.ops.wwae.max_gather2d(torch.ones(2, 300, 3, 3), indices)
