@@ -55,9 +55,10 @@ def pool_arguments(
 
 def require_geometry(operation: str, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
     """Refuse windows that do not exist, with PyTorch's limits."""
-    (kh, kw), (ph, pw), (dh, dw) = kernel_size, padding, dilation
+    # Without generators: this stands in the way of every call, and a small pooling takes no longer than a few of them.
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel_size, stride, padding, dilation
     if (
-        all(size > 0 for size in (kh, kw, *stride, dh, dw))
+        (kh > 0 and kw > 0 and sh > 0 and sw > 0 and dh > 0 and dw > 0)
         and 0 <= ph <= ((kh - 1) * dh + 1) // 2
         and 0 <= pw <= ((kw - 1) * dw + 1) // 2
     ):
@@ -110,7 +111,8 @@ def require_image(operation: str, argument: str, x: Tensor) -> None:
             f"{operation}: non-empty 3D or 4D (batch mode) tensor expected for input: "
             f"expected {argument} of shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}"
         )
-    if 0 in x.shape[-3:]:
+    shape = x.shape
+    if shape[-1] == 0 or shape[-2] == 0 or shape[-3] == 0:
         raise RuntimeError(
             f"{operation}: Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input: "
             f"expected {argument} of shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}"
@@ -123,7 +125,7 @@ def require_windows(
     """``(OH, OW)`` of pooling ``x``, refused when no window fits."""
     windows = pooled_sizes(spatial_size(x), kernel_size, stride, padding, dilation, ceil_mode)
     # One comparison a size: the smaller of two symbols would tie a compiled graph to one orientation of the image.
-    if any(size < 1 for size in windows):
+    if windows[0] < 1 or windows[1] < 1:
         raise RuntimeError(
             f"{operation}: Output size is too small: expected x large enough for one window of "
             f"kernel_size={tuple(kernel_size)}, dilation={tuple(dilation)}, padding={tuple(padding)}, "

@@ -6,8 +6,8 @@ from torch import Tensor
 
 
 def batched(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors with a batch dimension of 1 where they have none."""
-    return tuple(tensor.unsqueeze(0) if tensor.dim() == 3 else tensor for tensor in tensors)
+    """The tensors, which all have a batch dimension or all have none, with one of 1 where there is none."""
+    return tuple(tensor.unsqueeze(0) for tensor in tensors) if tensors[0].dim() == 3 else tensors
 
 
 def as_given(x: Tensor, *results: Tensor) -> tuple[Tensor, ...]:

@@ -61,9 +61,10 @@ def _of_gradients(backward: Callable[..., tuple]) -> Callable[..., tuple]:
     """``backward``; nothing where no gradient comes, as from what has no derivative."""
 
     def call(ctx: Any, *grads: Tensor | None) -> tuple:
-        if all(grad is None for grad in grads):
-            return (None,) * len(ctx.needs_input_grad)
-        return backward(ctx, *grads)
+        for grad in grads:
+            if grad is not None:
+                return backward(ctx, *grads)
+        return (None,) * len(ctx.needs_input_grad)
 
     return call
 
@@ -101,17 +102,23 @@ def _with_combined_forward(function: type[Differentiable]) -> type[torch.autogra
 def _below_autograd(operation: torch._ops.OpOverload) -> Callable[..., Any]:
     """The operation without its Python autograd kernel, which would cost as much as a small pooling and record nothing."""
 
+    call_operation, below = operation._op, torch._C._AutoDispatchBelowAutograd
+
     def call(*arguments: Any) -> Any:
-        with torch._C._AutoDispatchBelowAutograd():
-            return operation(*arguments)
+        with below():
+            return call_operation(*arguments)
 
     return call
 
 
 def _derivative_wanted(tensors: tuple[Tensor | None, ...]) -> bool:
-    return (
-        torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
-    ) or forward_ad._current_level >= 0
+    if forward_ad._current_level >= 0:
+        return True
+    if torch.is_grad_enabled():
+        for tensor in tensors:
+            if tensor is not None and tensor.requires_grad:
+                return True
+    return False
 
 
 def _fold_batch(function: type[Differentiable], info: Any, in_dims: tuple, arguments: tuple) -> tuple[Any, Any]:

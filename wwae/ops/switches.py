@@ -36,15 +36,10 @@ class Switches:
         (torch.uint8, 16384)
     """
 
-    __slots__ = ("ceil_mode", "dilation", "input_size", "kernel_size", "offsets", "padding", "stride")
+    __slots__ = ("_geometry", "offsets")
 
     offsets: Tensor
-    kernel_size: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    ceil_mode: bool
-    input_size: Pair
+    _geometry: tuple[Pair, Pair, Pair, Pair, bool, Pair]
 
     def __init__(
         self,
@@ -66,7 +61,7 @@ class Switches:
                 f"Switches: expected offsets of shape (N, C, {windows[0]}, {windows[1]}) or (C, {windows[0]}, {windows[1]}) "
                 f"for input_size={size}, got {tuple(offsets.shape)}"
             )
-        _fill(self, offsets, *geometry, bool(ceil_mode), size)
+        _fill(self, offsets, (*geometry, bool(ceil_mode), size))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"Switches is immutable: cannot set {name}")
@@ -131,6 +126,36 @@ class Switches:
         return flat.contiguous(memory_format=memory_format(self.offsets)) if flat.dim() == 4 else flat
 
     @property
+    def kernel_size(self) -> Pair:
+        """Height and width of the window."""
+        return self._geometry[0]
+
+    @property
+    def stride(self) -> Pair:
+        """Distance of neighbouring windows, down and across."""
+        return self._geometry[1]
+
+    @property
+    def padding(self) -> Pair:
+        """Rows and columns added on each side."""
+        return self._geometry[2]
+
+    @property
+    def dilation(self) -> Pair:
+        """Distance of neighbouring taps, down and across."""
+        return self._geometry[3]
+
+    @property
+    def ceil_mode(self) -> bool:
+        """Whether a last window that hangs over the edge was pooled."""
+        return self._geometry[4]
+
+    @property
+    def input_size(self) -> Pair:
+        """Height and width of the map that was pooled."""
+        return self._geometry[5]
+
+    @property
     def nbytes(self) -> int:
         """Bytes that the offsets take."""
         return self.offsets.nbytes
@@ -153,27 +178,24 @@ class Switches:
         """
         if not isinstance(device, (torch.device, str, int)):
             raise TypeError(f"Switches.to: expected device to be a device, its name or number, got {device!r}")
-        return _make(self.offsets.to(device, non_blocking=non_blocking), *self._geometry())
+        return _make(self.offsets.to(device, non_blocking=non_blocking), *self._geometry)
 
     def detach(self) -> Switches:
         """The same switches with offsets detached from any graph."""
-        return _make(self.offsets.detach(), *self._geometry())
-
-    def _geometry(self) -> tuple[Pair, Pair, Pair, Pair, bool, Pair]:
-        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.input_size
+        return _make(self.offsets.detach(), *self._geometry)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Switches):
             return NotImplemented
         return (
-            self._geometry() == other._geometry()
+            self._geometry == other._geometry
             and self.offsets.dtype == other.offsets.dtype
             and self.offsets.device == other.offsets.device
             and torch.equal(self.offsets, other.offsets)
         )
 
     def __hash__(self) -> int:
-        return hash((*self._geometry(), tuple(self.offsets.shape), self.offsets.dtype))
+        return hash((*self._geometry, tuple(self.offsets.shape), self.offsets.dtype))
 
     def __repr__(self) -> str:
         return (
@@ -183,29 +205,12 @@ class Switches:
         )
 
     def __reduce__(self) -> tuple:
-        return _make, (self.offsets, *self._geometry())
+        return _make, (self.offsets, *self._geometry)
 
 
-def _fill(
-    switches: Switches,
-    offsets: Tensor,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-    input_size: Pair,
-) -> None:
-    for name, value in (
-        ("offsets", offsets),
-        ("kernel_size", kernel_size),
-        ("stride", stride),
-        ("padding", padding),
-        ("dilation", dilation),
-        ("ceil_mode", ceil_mode),
-        ("input_size", input_size),
-    ):
-        object.__setattr__(switches, name, value)
+def _fill(switches: Switches, offsets: Tensor, geometry: tuple[Pair, Pair, Pair, Pair, bool, Pair]) -> None:
+    object.__setattr__(switches, "offsets", offsets)
+    object.__setattr__(switches, "_geometry", geometry)
 
 
 def _make(
@@ -213,13 +218,13 @@ def _make(
 ) -> Switches:
     """Switches without checks: for parts that an operation or another ``Switches`` has checked."""
     switches = object.__new__(Switches)
-    _fill(switches, offsets, kernel_size, stride, padding, dilation, ceil_mode, input_size)
+    _fill(switches, offsets, (kernel_size, stride, padding, dilation, ceil_mode, input_size))
     return switches
 
 
 # The input sizes are children: as context they would be constants, and a dynamic export could not make them symbols.
 def _flatten(switches: Switches) -> tuple[list[Any], list[Any]]:
-    kernel_size, stride, padding, dilation, ceil_mode, input_size = switches._geometry()
+    kernel_size, stride, padding, dilation, ceil_mode, input_size = switches._geometry
     return [switches.offsets, *input_size], [kernel_size, stride, padding, dilation, ceil_mode]
 
 
