@@ -62,4 +62,13 @@ Vector<element_t<scalar_t>, N> narrow(Vector<accumulate_t<scalar_t>, N> x) {
   }
 }
 
+// Rounds finished sums.
+template <typename scalar_t>
+void narrow_all(const accumulate_t<scalar_t>* sums, int64_t n, element_t<scalar_t>* values) {
+  for_chunks<kLanes<accumulate_t<scalar_t>>>(n, [=](auto width, int64_t i) {
+    constexpr int N = width;
+    store<N>(values + i, narrow<scalar_t, N>(load<N>(sums + i)));
+  });
+}
+
 }  // namespace wwae

@@ -81,11 +81,7 @@ class SmallPlanes {
     if constexpr (kInPlace<scalar_t>) sums = map;
     std::fill_n(sums, n * pixels(), accumulate_t<scalar_t>{0});
     for_each_target(n, offsets, [=](int64_t i, int32_t target) { sums[target] += widen<scalar_t>(x[i]); });
-    if constexpr (kInPlace<scalar_t>) return;
-    for_chunks<kLanes<accumulate_t<scalar_t>>>(n * pixels(), [=](auto width, int64_t i) {
-      constexpr int N = width;
-      store<N>(map + i, narrow<scalar_t, N>(load<N>(sums + i)));
-    });
+    if constexpr (!kInPlace<scalar_t>) narrow_all<scalar_t>(sums, n * pixels(), map);
   }
 
  private:

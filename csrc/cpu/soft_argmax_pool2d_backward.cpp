@@ -4,14 +4,16 @@
 //   gradient in beta  sum of w (z - what) h, for every plane
 //
 // One pass over x: the softmax of a window is made again, its powers kept in the first-level cache, and the gradient
-// written. Windows that do not meet are written row by row; others are added in the order of their rows in a buffer of
-// one plane (or of some channels of an image), and rounded once. The sum for beta goes along a row of windows and then
-// over the rows. So no order depends on the number of threads.
+// written. Work item and lanes as in soft_argmax_pool2d. Windows that do not meet are written row by row; others are
+// added in the order of their rows in a buffer of one plane (a block of planes, or some channels of an image), and
+// rounded once. The sum for beta goes along a row of windows and then over the rows. So no order depends on the number
+// of threads.
 //
 // Bytes moved per window, s = element size, f = size of a sum, A = pixels per window: read A s + s + 2 f, write A s.
 #include "common/checks.h"
 #include "common/dtype.h"
 #include "common/pairs.h"
+#include "cpu/plane_blocks.h"
 #include "cpu/wide_window.h"
 
 namespace wwae {
@@ -23,18 +25,16 @@ struct SoftPoolBackward {
   using sum_t = accumulate_t<scalar_t>;
 
   const Geometry& g;
-  const Images& images;
-  const element* x;
+  const TapPositions<sum_t>& positions;
+  int64_t channels;
+  const element* x;  // (images, H, W, channels)
   const element* what;  // gradients; (images, OH, OW, channels)
   const sum_t* where;  // (images, OH, OW, channels, 2)
-  const std::vector<sum_t>& betas;
+  const sum_t* betas;  // (images, channels)
   sum_t* beta_rows;  // (images, OH, channels), or null
-  const std::vector<sum_t> columns = tap_positions<sum_t>(g.w);
-  const std::vector<sum_t> rows = tap_positions<sum_t>(g.h);
 
   template <typename target_t>
   void row(const target_t& target, int64_t image, int64_t oh, Range<int64_t> some_channels) const {
-    const int64_t channels = images.channels;
     std::vector<sum_t> powers(g.taps() * kLanes<sum_t>);
     const int64_t first = (image * g.h.output + oh) * channels;
     const auto add = [&](int64_t channel, sum_t sum) {
@@ -57,10 +57,7 @@ struct SoftPoolBackward {
 
  private:
   Taps<element> taps_of(int64_t image, int64_t oh, int64_t ow, Range<int64_t> real, int64_t channel) const {
-    const int64_t channels = images.channels;
-    const int64_t line = g.w.input * channels;
-    const element* corner = x + (image * g.h.input + g.h.start(oh)) * line + g.w.start(ow) * channels + channel;
-    return {corner, g.h.taps(oh), real, line, channels, channels > 1 ? 1 : g.w.stride, g.w.kernel};
+    return {g, x + image * g.h.input * g.w.input * channels, channels, oh, ow, real, channel};
   }
 
   // Puts the gradient of N windows, returns their gradient in beta.
@@ -68,11 +65,10 @@ struct SoftPoolBackward {
   Vector<sum_t, N> window(const target_t& target, int64_t image, int64_t oh, int64_t ow, Range<int64_t> real,
                           int64_t channel, sum_t* powers) const {
     using lanes_t = Vector<sum_t, N>;
-    const int64_t channels = images.channels;
     const Taps<element> taps = taps_of(image, oh, ow, real, channel);
-    const sum_t* sharpness = betas.data() + image * channels + channel;
+    const sum_t* sharpness = betas + image * channels + channel;
     const lanes_t beta = channels > 1 ? load_strided<N>(sharpness, 1) : broadcast<N>(*sharpness);
-    const SoftWindow<scalar_t, N> soft(taps, beta, columns.data(), rows.data(), powers);
+    const SoftWindow<scalar_t, N> soft(taps, beta, positions, powers);
 
     const int64_t at = ((image * g.h.output + oh) * g.w.output + ow) * channels + channel;
     const lanes_t value = widen<scalar_t, N>(load<N>(what + at));
@@ -81,12 +77,12 @@ struct SoftPoolBackward {
     const lanes_t share = 1 / soft.total;
     lanes_t beta_sum{};
     for (int64_t r = taps.rows.begin; r < taps.rows.end; ++r) {
-      const lanes_t row_pull = down * (rows[r] - soft.y);
+      const lanes_t row_pull = down * (positions.rows[r] - soft.y);
       auto* place = target.at(g.h.start(oh) + r, g.w.start(ow), channel);
       target.template put_row<N>(place, g.w, real, taps.stride, target.channels, [&](int64_t c) -> lanes_t {
         const lanes_t weight = load<N>(powers + (r * g.w.kernel + c) * N) * share;
         const lanes_t centred = Below<sum_t, N>(soft.tap(r, c), soft.maximum).below - soft.mean;
-        const lanes_t pull = value * centred + across * (columns[c] - soft.x) + row_pull;
+        const lanes_t pull = value * centred + across * (positions.columns[c] - soft.x) + row_pull;
         beta_sum += weight * centred * pull;
         return weight * (value + beta * pull);
       });
@@ -99,7 +95,7 @@ struct SoftPoolBackward {
   sum_t wide_window(const target_t& target, int64_t image, int64_t oh, int64_t ow, sum_t* powers) const {
     const Taps<element> taps = taps_of(image, oh, ow, g.w.taps(ow), 0);
     const sum_t beta = betas[image];
-    const WideWindow<scalar_t> soft(taps, beta, columns.data(), rows.data(), powers);
+    const WideWindow<scalar_t> soft(taps, beta, positions, powers);
     const int64_t at = (image * g.h.output + oh) * g.w.output + ow;
     const sum_t value = widen<scalar_t>(what[at]);
     const sum_t across = where[2 * at];
@@ -112,8 +108,8 @@ struct SoftPoolBackward {
       using lanes_t = Vector<sum_t, N>;
       const lanes_t weight = load<N>(powers + r * g.w.kernel + c) * share;
       const lanes_t centred = Below<sum_t, N>(soft.template tap<N>(r, c), broadcast<N>(soft.maximum)).below - soft.mean;
-      const lanes_t pull =
-          value * centred + across * (load<N>(columns.data() + c) - soft.x) + down * (rows[r] - soft.y);
+      const lanes_t pull = value * centred + across * (load<N>(positions.columns.data() + c) - soft.x) +
+                           down * (positions.rows[r] - soft.y);
       const lanes_t part = weight * centred * pull;
       if constexpr (N == kLanes<sum_t>) {
         beta_sums += part;
@@ -126,6 +122,48 @@ struct SoftPoolBackward {
     return beta_sum;
   }
 };
+
+// `sums` (channels) of `rows` (OH, channels).
+template <typename sum_t>
+void add_rows(const Geometry& g, int64_t channels, const sum_t* rows, sum_t* sums) {
+  for (int64_t oh = 0; oh < g.h.output; ++oh) {
+    for (int64_t c = 0; c < channels; ++c) sums[c] += rows[oh * channels + c];
+  }
+}
+
+// `beta_sums`: (images, channels), 0 so far, or null.
+template <typename scalar_t>
+void backward_of_blocks(const Geometry& g, const Images& images, const SoftPoolBackward<scalar_t>& all,
+                        element_t<scalar_t>* grad_x, accumulate_t<scalar_t>* beta_sums) {
+  using sum_t = accumulate_t<scalar_t>;
+  struct Block {
+    BlockOf<element_t<scalar_t>> x, what;
+    BlockOfPairs<sum_t> where;
+    BlockOfWindows<scalar_t> grad_x;
+    std::vector<sum_t> beta_rows;
+  };
+  const int64_t pixels = g.h.input * g.w.input, windows = g.h.output * g.w.output;
+  const int64_t rows = beta_sums != nullptr ? g.h.output : 0;
+  const auto scratch = [&, pixels, windows, rows] {
+    constexpr int kPlanes = kLanes<sum_t>;
+    return Block{
+        {pixels, kPlanes}, {windows, kPlanes}, {windows, kPlanes}, {g, kPlanes}, std::vector<sum_t>(rows * kPlanes)};
+  };
+  for_each_block<sum_t>(g, images, scratch, [&](Block& own, Group group) {
+    const SoftPoolBackward<scalar_t> block{
+        g,
+        all.positions,
+        group.images,
+        own.x.read(all.x, group),
+        own.what.read(all.what, group),
+        own.where.read(all.where, group),
+        all.betas + group.first,
+        beta_sums != nullptr ? own.beta_rows.data() : nullptr,
+    };
+    own.grad_x.write(grad_x, group, [&](const auto& target, auto... place) { block.row(target, place...); });
+    if (beta_sums != nullptr) add_rows(g, group.images, own.beta_rows.data(), beta_sums + group.first);
+  });
+}
 
 std::tuple<Tensor, Tensor> soft_argmax_pool2d_backward_cpu(const Tensor& x, const Tensor& beta, const Tensor& grad_what,
                                                            const Tensor& grad_where, const Pair& kernel_size,
@@ -149,21 +187,27 @@ std::tuple<Tensor, Tensor> soft_argmax_pool2d_backward_cpu(const Tensor& x, cons
     const Tensor where = pairs_with_layout(grad_where, layout);
     const Images images(x, layout);
     const std::vector<sum_t> betas = plane_values<sum_t>(beta);
-    std::vector<sum_t> beta_rows(beta_grad ? images.count * g.h.output * images.channels : 0);
+    const TapPositions<sum_t> positions(g);
+    const bool blocks = in_blocks<sum_t>(g, images);
+    std::vector<sum_t> beta_rows(beta_grad && !blocks ? images.count * g.h.output * images.channels : 0);
     const SoftPoolBackward<scalar_t> backward{g,
-                                              images,
+                                              positions,
+                                              images.channels,
                                               elements<scalar_t>(map),
                                               elements<scalar_t>(what),
                                               static_cast<const sum_t*>(where.const_data_ptr()),
-                                              betas,
+                                              betas.data(),
                                               beta_grad ? beta_rows.data() : nullptr};
-    write_windows<scalar_t>(g, images, mutable_elements<scalar_t>(grad_x),
+    auto* gradient = mutable_elements<scalar_t>(grad_x);
+    if (blocks) {
+      backward_of_blocks(g, images, backward, gradient, beta_grad ? beta_sums : nullptr);
+      return {grad_x, grad_beta};
+    }
+    write_windows<scalar_t>(g, images, gradient,
                             [&](const auto& target, auto... place) { backward.row(target, place...); });
     for (int64_t image = 0; beta_grad && image < images.count; ++image) {
-      for (int64_t oh = 0; oh < g.h.output; ++oh) {
-        const sum_t* sums = beta_rows.data() + (image * g.h.output + oh) * images.channels;
-        for (int64_t c = 0; c < images.channels; ++c) beta_sums[image * images.channels + c] += sums[c];
-      }
+      const int64_t first = image * images.channels;
+      add_rows(g, images.channels, beta_rows.data() + first * g.h.output, beta_sums + first);
     }
     return {grad_x, grad_beta};
   });

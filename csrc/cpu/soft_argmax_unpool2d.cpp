@@ -1,14 +1,17 @@
 // soft_argmax_unpool2d: every value of what (N, C, OH, OW) is split over the four taps of its window around where
 // (N, C, OH, OW, 2), which holds (x, y) in [-1, 1]; 0 elsewhere in the map (N, C, H, W). Overlapping windows add.
 //
-// Lanes = windows of a contiguous row, or channels. A window writes all its taps, most of them 0: straight away where
-// windows do not meet, else into a buffer of sums, in the order of the rows of windows (tap_lanes.h).
+// Work item = a block of contiguous planes (plane_blocks.h), or, where these are large or few, a row of windows or an
+// image. Lanes = channels, planes of a block, or windows of a contiguous row. A window writes all its taps, most of
+// them 0: straight away where windows do not meet, else into a buffer of sums, in the order of the rows of windows
+// (tap_lanes.h).
 //
 // Bytes moved per window, s = element size, f = size of a position, A = pixels per window: read s + 2 f, write A s.
 #include "common/checks.h"
 #include "common/dtype.h"
 #include "common/pairs.h"
 #include "cpu/interpolation.h"
+#include "cpu/plane_blocks.h"
 
 namespace wwae {
 namespace {
@@ -18,13 +21,12 @@ struct SoftUnpool {
   using sum_t = accumulate_t<scalar_t>;
 
   const Geometry& g;
-  const Images& images;
+  int64_t channels;
   const element_t<scalar_t>* what;  // (images, OH, OW, channels)
   const sum_t* where;  // (images, OH, OW, channels, 2)
 
   template <typename target_t>
   void row(const target_t& target, int64_t image, int64_t oh, Range<int64_t> some_channels) const {
-    const int64_t channels = images.channels;
     const int64_t stride = channels > 1 ? 1 : g.w.stride;
     const Range<int64_t> real_rows = g.h.taps(oh);
     for_windows_of_row<sum_t, target_t::kAdd>(
@@ -48,6 +50,25 @@ struct SoftUnpool {
   }
 };
 
+template <typename scalar_t>
+void unpool_blocks(const Geometry& g, const Images& images, const SoftUnpool<scalar_t>& all, element_t<scalar_t>* map) {
+  using sum_t = accumulate_t<scalar_t>;
+  struct Block {
+    BlockOf<element_t<scalar_t>> what;
+    BlockOfPairs<sum_t> where;
+    BlockOfWindows<scalar_t> map;
+  };
+  const int64_t windows = g.h.output * g.w.output;
+  const auto scratch = [&g, windows] {
+    constexpr int kPlanes = kLanes<sum_t>;
+    return Block{{windows, kPlanes}, {windows, kPlanes}, {g, kPlanes}};
+  };
+  for_each_block<sum_t>(g, images, scratch, [&](Block& own, Group group) {
+    const SoftUnpool<scalar_t> block{g, group.images, own.what.read(all.what, group), own.where.read(all.where, group)};
+    own.map.write(map, group, [&](const auto& target, auto... place) { block.row(target, place...); });
+  });
+}
+
 Tensor soft_argmax_unpool2d_cpu(const Tensor& what, const Tensor& where, const Pair& kernel_size, const Pair& stride,
                                 const Pair& padding, const Pair& output_size) {
   constexpr const char* op = "soft_argmax_unpool2d";
@@ -62,8 +83,11 @@ Tensor soft_argmax_unpool2d_cpu(const Tensor& what, const Tensor& where, const P
     const Tensor values = with_layout(what, layout);
     const Tensor positions = pairs_with_layout(where, layout);
     const Images images(what, layout);
-    const SoftUnpool<scalar_t> unpool{g, images, elements<scalar_t>(values),
+    const SoftUnpool<scalar_t> unpool{g, images.channels, elements<scalar_t>(values),
                                       static_cast<const accumulate_t<scalar_t>*>(positions.const_data_ptr())};
+    if (in_blocks<accumulate_t<scalar_t>>(g, images)) {
+      return unpool_blocks(g, images, unpool, mutable_elements<scalar_t>(map));
+    }
     write_windows<scalar_t>(g, images, mutable_elements<scalar_t>(map),
                             [&](const auto& target, auto... place) { unpool.row(target, place...); });
   });

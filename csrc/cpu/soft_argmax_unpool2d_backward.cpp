@@ -3,8 +3,8 @@
 //   gradient in what   sum of weight * gradient over the taps of the window that lie on the map
 //   gradient in where  what * sum of (slope of the weight) * gradient; the slope is 0 strictly outside [-1, 1]
 //
-// Work item = a row of windows of one image; lanes = windows of a contiguous row, or channels. Every output is written
-// once.
+// Work item = a block of contiguous planes (plane_blocks.h), or, where these are large or few, a row of windows of one
+// image; lanes = channels, planes of a block, or windows of a contiguous row. Every output is written once.
 //
 // Bytes moved per window, s = element size, f = size of a position, A = pixels per window: read A s + s + 2 f, write
 // s + 2 f.
@@ -12,6 +12,7 @@
 #include "common/dtype.h"
 #include "common/pairs.h"
 #include "cpu/interpolation.h"
+#include "cpu/plane_blocks.h"
 
 namespace wwae {
 namespace {
@@ -54,29 +55,22 @@ struct SoftUnpoolBackward {
   using sum_t = accumulate_t<scalar_t>;
 
   const Geometry& g;
-  const Images& images;
+  int64_t channels;
   const element* what;  // (images, OH, OW, channels)
   const sum_t* where;  // (images, OH, OW, channels, 2)
   const element* grad;  // (images, H, W, channels)
   element* grad_what;
   sum_t* grad_where;
 
-  void run() const {
-    const int64_t channels = images.channels;
-    const int64_t grain = grain_size(g.w.output * channels * std::min(g.taps(), kReadAll));
-    parallel_for(0, images.count * g.h.output, grain, [&](int64_t begin, int64_t end) {
-      for_each_item(begin, end, g.h.output, [&](int64_t image, int64_t oh) {
-        for_windows_of_row<sum_t, false>(g, channels, {0, channels},
-                                         [&](auto width, auto... place) { windows<width>(image, oh, place...); });
-      });
-    });
+  void row(int64_t image, int64_t oh) const {
+    for_windows_of_row<sum_t, false>(g, channels, {0, channels},
+                                     [&](auto width, auto... place) { windows<width>(image, oh, place...); });
   }
 
  private:
   template <int N>
   void windows(int64_t image, int64_t oh, int64_t ow, Range<int64_t> columns, int64_t channel) const {
     using lanes_t = Vector<sum_t, N>;
-    const int64_t channels = images.channels;
     const int64_t line = g.w.input * channels;
     const int64_t stride = channels > 1 ? 1 : g.w.stride;
     const Range<int64_t> rows = g.h.taps(oh);
@@ -119,7 +113,7 @@ struct SoftUnpoolBackward {
       const auto row = static_cast<int64_t>(lane_r);
       const auto column = static_cast<int64_t>(lane_c);
       const bool real = row >= rows.begin && row < rows.end && column >= columns.begin && column < columns.end;
-      return real ? corner[i * stride + row * line + column * images.channels] : element{0};
+      return real ? corner[i * stride + row * line + column * channels] : element{0};
     };
     if constexpr (N == 1) {
       return tap(0, r, c);
@@ -130,6 +124,40 @@ struct SoftUnpoolBackward {
     }
   }
 };
+
+template <typename scalar_t>
+void unpool_backward(const Geometry& g, const Images& images, const SoftUnpoolBackward<scalar_t>& backward) {
+  using sum_t = accumulate_t<scalar_t>;
+  // So little is computed here that copies only pay where rows are short, and all taps are read.
+  if (g.w.output >= kLanes<sum_t> || g.taps() > kReadAll || !in_blocks<sum_t>(g, images)) {
+    const int64_t grain = grain_size(g.w.output * images.channels * std::min(g.taps(), kReadAll));
+    parallel_for(0, images.count * g.h.output, grain, [&](int64_t begin, int64_t end) {
+      for_each_item(begin, end, g.h.output, [&](int64_t image, int64_t oh) { backward.row(image, oh); });
+    });
+    return;
+  }
+  struct Block {
+    BlockOf<element_t<scalar_t>> what, grad, grad_what;
+    BlockOfPairs<sum_t> where, grad_where;
+  };
+  const int64_t pixels = g.h.input * g.w.input, windows = g.h.output * g.w.output;
+  const auto scratch = [=] {
+    constexpr int kPlanes = kLanes<sum_t>;
+    return Block{{windows, kPlanes}, {pixels, kPlanes}, {windows, kPlanes}, {windows, kPlanes}, {windows, kPlanes}};
+  };
+  for_each_block<sum_t>(g, images, scratch, [&](Block& own, Group group) {
+    const SoftUnpoolBackward<scalar_t> block{g,
+                                             group.images,
+                                             own.what.read(backward.what, group),
+                                             own.where.read(backward.where, group),
+                                             own.grad.read(backward.grad, group),
+                                             own.grad_what.data(),
+                                             own.grad_where.data()};
+    for (int64_t oh = 0; oh < g.h.output; ++oh) block.row(0, oh);
+    own.grad_what.write(backward.grad_what, group);
+    own.grad_where.write(backward.grad_where, group);
+  });
+}
 
 std::tuple<Tensor, Tensor> soft_argmax_unpool2d_backward_cpu(const Tensor& what, const Tensor& where,
                                                              const Tensor& grad, const Pair& kernel_size,
@@ -154,13 +182,13 @@ std::tuple<Tensor, Tensor> soft_argmax_unpool2d_backward_cpu(const Tensor& what,
     const Tensor map = with_layout(grad, layout);
     const Images images(what, layout);
     const SoftUnpoolBackward<scalar_t> backward{g,
-                                                images,
+                                                images.channels,
                                                 elements<scalar_t>(values),
                                                 static_cast<const sum_t*>(positions.const_data_ptr()),
                                                 elements<scalar_t>(map),
                                                 mutable_elements<scalar_t>(grad_what),
                                                 static_cast<sum_t*>(grad_where.mutable_data_ptr())};
-    backward.run();
+    unpool_backward(g, images, backward);
     return {grad_what, grad_where};
   });
 }

@@ -9,15 +9,23 @@
 
 namespace wwae {
 
-// Positions of the taps of an axis: evenly from -1 to 1.
+// Positions of the taps of each axis: evenly from -1 to 1.
 template <typename sum_t>
-std::vector<sum_t> tap_positions(const Axis& axis) {
-  std::vector<sum_t> positions(axis.kernel, 0);
-  for (int64_t tap = 0; tap < axis.kernel && axis.kernel > 1; ++tap) {
-    positions[tap] = static_cast<sum_t>(2 * tap - (axis.kernel - 1)) / static_cast<sum_t>(axis.kernel - 1);
+struct TapPositions {
+  std::vector<sum_t> columns;
+  std::vector<sum_t> rows;
+
+  explicit TapPositions(const Geometry& g) : columns(of(g.w)), rows(of(g.h)) {}
+
+ private:
+  static std::vector<sum_t> of(const Axis& axis) {
+    std::vector<sum_t> positions(axis.kernel, 0);
+    for (int64_t tap = 0; tap < axis.kernel && axis.kernel > 1; ++tap) {
+      positions[tap] = static_cast<sum_t>(2 * tap - (axis.kernel - 1)) / static_cast<sum_t>(axis.kernel - 1);
+    }
+    return positions;
   }
-  return positions;
-}
+};
 
 // beta (N, C) in any strides, as one value a plane; NaN where it is negative or not finite.
 template <typename sum_t>
@@ -45,6 +53,17 @@ struct Taps {
   int64_t step;  // from a column to the next
   int64_t stride;  // from a lane to the next
   int64_t kernel;  // columns of a window
+
+  // Of the windows from (oh, ow) on of an image (H, W, channels), or of the channels from `channel` on of that one.
+  Taps(const Geometry& g, const element* image, int64_t channels, int64_t oh, int64_t ow, Range<int64_t> real,
+       int64_t channel)
+      : corner(image + (g.h.start(oh) * g.w.input + g.w.start(ow)) * channels + channel),
+        rows(g.h.taps(oh)),
+        columns(real),
+        line(g.w.input * channels),
+        step(channels),
+        stride(channels > 1 ? 1 : g.w.stride),
+        kernel(g.w.kernel) {}
 };
 
 // How far taps lie below the maximum of their window: equal infinities by 0, and by 0 also where it is infinitely far.
@@ -86,12 +105,12 @@ struct SoftWindow {
   lanes_t y{};  // mean row
 
   // `powers`, unless null: kept here, N for every tap (r, c) at (r * kernel + c) * N.
-  SoftWindow(const Taps<element_t<scalar_t>>& taps, lanes_t beta, const sum_t* columns, const sum_t* rows,
-             sum_t* powers)
+  SoftWindow(const Taps<element_t<scalar_t>>& taps, lanes_t beta, const TapPositions<sum_t>& positions, sum_t* powers)
       : taps(taps), maximum(lanes_t{} - std::numeric_limits<sum_t>::infinity()) {
     for (int64_t r = taps.rows.begin; r < taps.rows.end; ++r) {
       for (int64_t c = taps.columns.begin; c < taps.columns.end; ++c) {
         const lanes_t value = tap(r, c);
+        prefetch_ahead(place(r, c));
         maximum = value > maximum ? value : maximum;  // a NaN shows in the powers
       }
     }
@@ -103,10 +122,10 @@ struct SoftWindow {
         if (powers != nullptr) store<N>(powers + (r * taps.kernel + c) * N, power);
         row += power;
         mean += power * of.below;
-        x += power * columns[c];
+        x += power * positions.columns[c];
       }
       total += row;
-      y += row * rows[r];
+      y += row * positions.rows[r];
     }
     mean /= total;
     // Rounding may carry a mean of bounds past the bound, which it is then.
@@ -115,8 +134,10 @@ struct SoftWindow {
   }
 
   lanes_t tap(int64_t r, int64_t c) const {
-    return widen<scalar_t, N>(load_tap<N>(taps.corner + r * taps.line + c * taps.step, taps.stride, c, taps.kernel));
+    return widen<scalar_t, N>(load_tap<N>(place(r, c), taps.stride, c, taps.kernel));
   }
+
+  const element_t<scalar_t>* place(int64_t r, int64_t c) const { return taps.corner + r * taps.line + c * taps.step; }
 };
 
 }  // namespace wwae

@@ -144,9 +144,7 @@ void write_windows(const Geometry& g, const Images& images, element_t<scalar_t>*
       for (int64_t pixel = 0; pixel < (held == images.channels ? 1 : pixels); ++pixel) {
         element* out = map + (image * pixels + pixel) * images.channels + channels.begin;
         const int64_t length = held == images.channels ? pixels * held : held;
-        for_chunks<kLanes<sum_t>>(length, [&](auto lanes, int64_t i) {
-          store<lanes>(out + i, narrow<scalar_t, lanes>(load<lanes>(sums.data() + pixel * held + i)));
-        });
+        narrow_all<scalar_t>(sums.data() + pixel * held, length, out);
       }
     });
   });

@@ -23,7 +23,7 @@ struct WideWindow {
   sum_t y = 0;
 
   // As those of SoftWindow, for one window; `powers` has a row of `kernel` for every row of taps.
-  WideWindow(const Taps<element_t<scalar_t>>& taps, sum_t beta, const sum_t* columns, const sum_t* rows, sum_t* powers)
+  WideWindow(const Taps<element_t<scalar_t>>& taps, sum_t beta, const TapPositions<sum_t>& positions, sum_t* powers)
       : taps(taps) {
     constexpr int L = kLanes<sum_t>;
     using lanes_t = Vector<sum_t, L>;
@@ -44,7 +44,8 @@ struct WideWindow {
       const Below<sum_t, N> of(tap<N>(r, c), broadcast<N>(maximum));
       const Vector<sum_t, N> power = of.power(broadcast<N>(beta));
       if (powers != nullptr) store<N>(powers + r * taps.kernel + c, power);
-      const Vector<sum_t, N> parts[4] = {power, power * of.below, power * load<N>(columns + c), power * rows[r]};
+      const Vector<sum_t, N> parts[4] = {power, power * of.below, power * load<N>(positions.columns.data() + c),
+                                         power * positions.rows[r]};
       for (int i = 0; i < 4; ++i) {
         if constexpr (N == L) {
           sums[i] += parts[i];

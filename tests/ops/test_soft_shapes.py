@@ -32,3 +32,41 @@ def test_kernels_equal_the_reference(stem, case, dtype, channels_last):
             getattr(soft_cases, f"check_{stem}")(getattr(torch.ops.wwae, stem), case, dtype, channels_last)
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        # Contiguous planes are computed a vector of them at a time, the last ones fewer; more than are cut into one task.
+        Case((2, 35, 6, 7), (2, 2), (2, 2)),
+        Case((3, 37, 13, 13), (3, 3), (2, 2)),
+        Case((1, 16, 5, 90), (3, 4), (3, 5), (1, 2)),
+        Case((2, 20, 34, 31), (6, 5), (4, 5)),
+        # Not those of long rows of 2x2/2 windows, nor large ones.
+        Case((2, 20, 8, 50), (2, 2), (2, 2)),
+        Case((1, 17, 130, 140), (3, 3), (3, 3)),
+    ],
+    ids=str,
+)
+def test_blocks_of_planes_equal_the_reference(stem, case, dtype):
+    with wwae.use_backend("cpu"):
+        getattr(soft_cases, f"check_{stem}")(getattr(torch.ops.wwae, stem), case, dtype, False)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_no_gradient_depends_on_the_number_of_threads(threads):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 37, 13, 13, generator=generator)
+    beta = torch.rand(3, 37, generator=generator) * 10
+    what, where = torch.ops.wwae.soft_argmax_pool2d(x, beta, (3, 3), (2, 2), (0, 0))
+    gradients = torch.randn(what.shape, generator=generator), torch.randn(where.shape, generator=generator)
+    results = []
+    before = torch.get_num_threads()
+    for count in (1, threads):
+        torch.set_num_threads(count)
+        results.append(torch.ops.wwae.soft_argmax_pool2d_backward(x, beta, *gradients, (3, 3), (2, 2), (0, 0), True))
+    torch.set_num_threads(before)
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
