@@ -157,7 +157,7 @@ def require_same_device(operation: str, argument: str, tensor: Tensor, x: Tensor
 
 def require_like(operation: str, argument: str, tensor: Tensor, shape: Sequence[int], dtype: torch.dtype, x: Tensor) -> None:
     """Refuse a tensor of another shape or dtype, or that is not where ``x`` is."""
-    if tuple(tensor.shape) != tuple(shape):
+    if tensor.shape != tuple(shape):
         raise RuntimeError(f"{operation}: expected {argument} of shape {tuple(shape)}, got {tuple(tensor.shape)}")
     if tensor.dtype != dtype:
         raise RuntimeError(f"{operation}: expected {argument} of dtype {dtype}, got {tensor.dtype}")

@@ -37,24 +37,25 @@ def _conv_relu_pool2d(
 ) -> tuple[Tensor, Tensor]:
     convolution = (conv_stride, conv_padding, conv_dilation, groups)
     window = (kernel_size, stride, padding, dilation, ceil_mode)
+    layout = memory_format(x)
     zeros = x.new_zeros(weight.shape[0])
     if x.device.type != "cpu":
         sums = torch.conv2d(x, weight, None, *convolution)
-        results = _wwae.bias_relu_pool2d(sums, zeros if bias is None else bias, *window)
+        values, offsets = _wwae.bias_relu_pool2d(sums, zeros if bias is None else bias, *window)
     else:
         # A CPU's convolution adds the bias before it rounds, a GPU's in one more pass.
         parts = [
             _wwae.bias_relu_pool2d(torch.conv2d(part, weight, bias, *convolution), zeros, *window) for part in _chunks(x, weight)
         ]
-        results = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
-    values, offsets = (result.contiguous(memory_format=memory_format(x)) for result in results)
-    return values, offsets
+        values, offsets = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+    return values.contiguous(memory_format=layout), offsets.contiguous(memory_format=layout)
 
 
 def _chunks(x: Tensor, weight: Tensor) -> Sequence[Tensor]:
     """Images whose convolved maps, at the resolution of ``x``, take no more than ``_CHUNK_BYTES``."""
-    each = weight.shape[0] * x.shape[2] * x.shape[3] * x.element_size()
-    return x.split(max(1, _CHUNK_BYTES // each))
+    images, _, height, width = x.shape
+    each = max(1, _CHUNK_BYTES // (weight.shape[0] * height * width * x.element_size()))
+    return (x,) if images <= each else x.split(each)
 
 
 def _conv_relu_pool2d_backward(
@@ -76,15 +77,28 @@ def _conv_relu_pool2d_backward(
     size = pooled_sizes(spatial_size(x), (weight.shape[2], weight.shape[3]), conv_stride, conv_padding, conv_dilation, False)
     full, grad_bias = _wwae.bias_relu_pool2d_backward(grad, values, offsets, kernel_size, stride, padding, dilation, size)
     convolution = (None, conv_stride, conv_padding, conv_dilation, False, (0, 0), groups)
-    grads = [x.new_empty(0), weight.new_empty(0), grad_bias.to(x.dtype) if output_mask[2] else x.new_empty(0)]
-    # The library makes each by itself even if asked for both: the smaller one first, which is held while the other is made.
-    for number in sorted((0, 1), key=lambda number: (x, weight)[number].numel()):
-        if output_mask[number]:
-            wanted = [number == 0, number == 1, False]
-            found = _aten.convolution_backward(full, x, weight, *convolution, wanted)[number]
-            grads[number] = found.contiguous(memory_format=memory_format(x))
-    grad_x, grad_weight, grad_bias = grads
-    return grad_x, grad_weight, grad_bias
+    layout = memory_format(x)
+    grad_x, grad_weight = _convolution_gradients(full, x, weight, convolution, output_mask[0], output_mask[1])
+    return (
+        x.new_empty(0) if grad_x is None else grad_x.contiguous(memory_format=layout),
+        x.new_empty(0) if grad_weight is None else grad_weight.contiguous(memory_format=layout),
+        grad_bias.to(x.dtype) if output_mask[2] else x.new_empty(0),
+    )
+
+
+def _convolution_gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, convolution: tuple, wants_x: bool, wants_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """The library makes each by itself even if asked for both: of large ones the smaller first, which is held meanwhile."""
+    if wants_x and wants_weight and x.nbytes + weight.nbytes > _CHUNK_BYTES:
+        x_first = x.numel() <= weight.numel()
+        first = _convolution_gradients(grad, x, weight, convolution, x_first, not x_first)
+        second = _convolution_gradients(grad, x, weight, convolution, not x_first, x_first)
+        return (first[0], second[1]) if x_first else (second[0], first[1])
+    if not (wants_x or wants_weight):
+        return None, None
+    found = _aten.convolution_backward(grad, x, weight, *convolution, [wants_x, wants_weight, False])
+    return found[0] if wants_x else None, found[1] if wants_weight else None
 
 
 def _unpool_conv2d(

@@ -25,38 +25,36 @@ def require_convolution(
     groups: int,
 ) -> Pair:
     """``(H, W)`` of convolving a map of ``size`` with as many channels as ``x``; refused with PyTorch's limits."""
-    for argument, values, least in (("conv_stride", stride, 1), ("conv_padding", padding, 0), ("conv_dilation", dilation, 1)):
-        if min(values) < least:
-            raise RuntimeError(f"{operation}: expected {argument} >= {least}, got {tuple(values)}")
+    if min(stride) < 1 or min(padding) < 0 or min(dilation) < 1:
+        for argument, values, least in (("conv_stride", stride, 1), ("conv_padding", padding, 0), ("conv_dilation", dilation, 1)):
+            if min(values) < least:
+                raise RuntimeError(f"{operation}: expected {argument} >= {least}, got {tuple(values)}")
     if groups < 1:
         raise RuntimeError(f"{operation}: expected groups >= 1, got {groups}")
-    for argument, parameter in (("weight", weight), ("bias", bias)):
-        if not isinstance(parameter, Tensor) and (argument == "weight" or parameter is not None):
-            raise TypeError(f"{operation}: expected {argument} to be a tensor, got {type(parameter).__name__}")
-    channels = x.shape[-3]
-    if weight.dim() != 4 or any(length == 0 for length in weight.shape):
-        raise RuntimeError(
-            f"{operation}: expected weight of shape (O, I / groups, KH, KW), each at least 1, got {tuple(weight.shape)}"
-        )
-    if weight.shape[1] * groups != channels:
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{operation}: expected weight to be a tensor, got {type(weight).__name__}")
+    if bias is not None and not isinstance(bias, Tensor):
+        raise TypeError(f"{operation}: expected bias to be a tensor, got {type(bias).__name__}")
+    channels, shape = x.shape[-3], weight.shape
+    if len(shape) != 4 or 0 in shape:
+        raise RuntimeError(f"{operation}: expected weight of shape (O, I / groups, KH, KW), each at least 1, got {tuple(shape)}")
+    if shape[1] * groups != channels:
         inputs = str(channels // groups) if channels % groups == 0 else f"{channels} / {groups}"
         grouped = f" and groups={groups}" if groups > 1 else ""
         raise RuntimeError(
             f"{operation}: expected weight of shape (O, {inputs}, KH, KW) for x with {channels} channels{grouped},"
-            f" got {tuple(weight.shape)}"
+            f" got {tuple(shape)}"
         )
-    if weight.shape[0] % groups != 0:
-        raise RuntimeError(
-            f"{operation}: expected the output channels of weight divisible by groups={groups}, got {weight.shape[0]}"
-        )
-    require_like(operation, "weight", weight, weight.shape, x.dtype, x)
+    if shape[0] % groups != 0:
+        raise RuntimeError(f"{operation}: expected the output channels of weight divisible by groups={groups}, got {shape[0]}")
+    require_like(operation, "weight", weight, shape, x.dtype, x)
     if bias is not None:
-        require_like(operation, "bias", bias, weight.shape[:1], x.dtype, x)
-    result = pooled_sizes(size, (weight.shape[2], weight.shape[3]), stride, padding, dilation, False)
-    if any(length < 1 for length in result):
+        require_like(operation, "bias", bias, (shape[0],), x.dtype, x)
+    result = pooled_sizes(size, (shape[2], shape[3]), stride, padding, dilation, False)
+    if result[0] < 1 or result[1] < 1:
         raise RuntimeError(
             f"{operation}: Kernel size can't be greater than actual input size: expected a map that holds weight of shape"
-            f" {tuple(weight.shape)} with conv_padding={tuple(padding)} and conv_dilation={tuple(dilation)}, got {tuple(size)}"
+            f" {tuple(shape)} with conv_padding={tuple(padding)} and conv_dilation={tuple(dilation)}, got {tuple(size)}"
         )
     return result
 

@@ -99,6 +99,16 @@ def _with_combined_forward(function: type[Differentiable]) -> type[torch.autogra
     return type(function.__name__, (torch.autograd.Function,), {name: staticmethod(member) for name, member in members.items()})
 
 
+def without_derivative(operation: torch._ops.OpOverload) -> Callable[..., Any]:
+    """What calls an operation in a backward that is not differentiated again, past its Python autograd kernel."""
+    below = _below_autograd(operation)
+
+    def call(*arguments: Any) -> Any:
+        return operation(*arguments) if torch.compiler.is_compiling() else below(*arguments)
+
+    return call
+
+
 def _below_autograd(operation: torch._ops.OpOverload) -> Callable[..., Any]:
     """The operation without its Python autograd kernel, which would cost as much as a small pooling and record nothing."""
 

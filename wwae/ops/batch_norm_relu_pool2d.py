@@ -89,9 +89,7 @@ class BatchNormReLUPool2d(Differentiable):
         if differentiated_again():
             grads = _composed_backward(ctx, grad)
         else:
-            grads = backward_operation.OPERATION(
-                grad, values, offsets, x, mean, variance, weight, ctx.training, ctx.eps, *ctx.geometry
-            )
+            grads = backward_operation.run(grad, values, offsets, x, mean, variance, weight, ctx.training, ctx.eps, *ctx.geometry)
         grad_x, grad_weight, grad_bias = grads
         constants = (None,) * 8  # mean, variance, eps, geometry, ceil_mode
         return grad_x, grad_weight.to(ctx.dtypes[0]), grad_bias.to(ctx.dtypes[1]), *constants

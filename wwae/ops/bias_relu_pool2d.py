@@ -72,7 +72,7 @@ class BiasReLUPool2d(Differentiable):
             grad_x = SwitchUnpool2d.run(passed, offsets, *ctx.geometry, ctx.input_size, "sum")
             grad_bias = passed.sum((0, 2, 3), dtype=ctx.bias_dtype)
         else:
-            grad_x, grad_bias = backward_operation.OPERATION(grad, values, offsets, *ctx.geometry, ctx.input_size)
+            grad_x, grad_bias = backward_operation.run(grad, values, offsets, *ctx.geometry, ctx.input_size)
         return grad_x, grad_bias.to(ctx.bias_dtype), None, None, None, None, None  # geometry, ceil_mode
 
     @staticmethod

@@ -41,7 +41,7 @@ def _require(
     """``(H, W)`` of the map that is pooled, and ``(OH, OW)``; refused where there is none."""
     size = require_convolution(NAME, x, weight, bias, spatial_size(x), *convolution)
     windows = pooled_sizes(size, *geometry, ceil_mode)
-    if any(length < 1 for length in windows):
+    if windows[0] < 1 or windows[1] < 1:
         raise RuntimeError(
             f"{NAME}: Output size is too small: expected a convolved map large enough for one window of kernel_size={geometry[0]},"
             f" padding={geometry[2]}, dilation={geometry[3]}, got {tuple(size)} and output size {tuple(windows)}"
@@ -106,13 +106,15 @@ class ConvReLUPool2d(Differentiable):
     def backward(ctx: Any, grad_values: Tensor, _grad_offsets: Tensor | None) -> tuple:
         x, weight, values, offsets = ctx.saved_tensors
         grad = in_layout_of(grad_values, offsets)
-        wanted = list(ctx.needs_input_grad[:3])
+        wants_x, wants_weight, wants_bias = wanted = list(ctx.needs_input_grad[:3])
         if differentiated_again():
-            grads = _composed_backward(ctx, grad, wanted)
+            grad_x, grad_weight, grad_bias = _composed_backward(ctx, grad, wanted)
         else:
-            grads = backward_operation.OPERATION(grad, values, offsets, x, weight, *ctx.geometry, *ctx.convolution, wanted)
+            grad_x, grad_weight, grad_bias = backward_operation.run(
+                grad, values, offsets, x, weight, *ctx.geometry, *ctx.convolution, wanted
+            )
         constants = (None,) * 9  # geometry, ceil_mode, convolution
-        return *(g if want else None for g, want in zip(grads, wanted, strict=True)), *constants
+        return grad_x if wants_x else None, grad_weight if wants_weight else None, grad_bias if wants_bias else None, *constants
 
     @staticmethod
     def jvp(

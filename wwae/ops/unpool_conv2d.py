@@ -81,12 +81,12 @@ class UnpoolConv2d(Differentiable):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        _, offsets, _, *output = ctx.saved_tensors
+        x, offsets, weight, *output = ctx.saved_tensors
         grad = masked_gradient(grad, output[0]) if output else grad
         grad = in_layout_of(grad, offsets)
         wants_x, _, wants_weight, wants_bias = ctx.needs_input_grad[:4]
-        grad_x = _input_gradient(ctx, grad) if wants_x else None
-        grad_weight = _weight_gradient(ctx, grad) if wants_weight else None
+        grad_x = _input_gradient(ctx, grad, offsets, weight) if wants_x else None
+        grad_weight = _weight_gradient(ctx, grad, x, offsets, weight) if wants_weight else None
         grad_bias = grad.sum((0, 2, 3)) if wants_bias else None
         constants = (None,) * 7  # geometry, output_size, conv_padding, relu
         return grad_x, None, grad_weight, grad_bias, *constants
@@ -121,17 +121,15 @@ def _composed(x: Tensor, offsets: Tensor, weight: Tensor, bias: Tensor | None, *
     return sums.relu() if relu else sums
 
 
-def _input_gradient(ctx: Any, grad: Tensor) -> Tensor:
-    _, offsets, weight, *_ = ctx.saved_tensors
+def _input_gradient(ctx: Any, grad: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
     full = torch.conv_transpose2d(grad, weight, None, 1, ctx.conv_padding)
     return SwitchGather2d.run(in_layout_of(full, offsets), offsets, *ctx.geometry, "last")
 
 
-def _weight_gradient(ctx: Any, grad: Tensor) -> Tensor:
-    x, offsets, weight, *_ = ctx.saved_tensors
+def _weight_gradient(ctx: Any, grad: Tensor, x: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
     if not differentiated_again():
         kernel_size = weight.shape[2], weight.shape[3]
-        return weight_operation.OPERATION(x, offsets, grad, *ctx.geometry, ctx.output_size, kernel_size, ctx.conv_padding)
+        return weight_operation.run(x, offsets, grad, *ctx.geometry, ctx.output_size, kernel_size, ctx.conv_padding)
     full = SwitchUnpool2d.run(x, offsets, *ctx.geometry, ctx.output_size, "last")
     return torch.ops.aten.convolution_backward(
         grad, full, weight, None, (1, 1), ctx.conv_padding, (1, 1), False, (0, 0), 1, [False, True, False]
