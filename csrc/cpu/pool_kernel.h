@@ -1,8 +1,9 @@
 // The kernel of every hard pooling: max pooling that writes values, offsets and, if asked, int64 indices in one pass,
 // and puts each tap through an activation (activation.h) before it compares it.
 //
-// Contiguous, work item = one row of windows of one plane, vector lanes = windows (pool_plane.h). Channels-last, work
-// item = a row of windows of one image, vector lanes = channels, tap after tap (below).
+// Contiguous, work item = one row of windows of one plane, vector lanes = windows (pool_plane.h), or, where rows are
+// short, a block of planes (plane_blocks.h). Channels-last, work item = a row of windows of one image, vector lanes =
+// channels, tap after tap (below).
 //
 // Bytes moved per window, s = element size, o = offset size: read KH * KW * s when windows do not overlap, write s + o,
 // and 8 more with indices, which are made from the offsets while those are still in the cache.
@@ -14,16 +15,18 @@
 #include "common/dtype.h"
 #include "cpu/activation.h"
 #include "cpu/lanes.h"
+#include "cpu/plane_blocks.h"
 #include "cpu/pool_plane.h"
 #include "cpu/tasks.h"
 
 namespace wwae {
 
-// All channels of one window of a channels-last image (H, W, C); `rows` and `columns` are its real taps.
+// All channels of one window of a channels-last image (H, W, C); `rows` and `columns` are its real taps, `channel` what
+// the activation calls the first channel.
 template <typename scalar_t, typename offset_t, typename Activation>
 void pool_pixel(const Geometry& g, const Activation& activation, const element_t<scalar_t>* image, int64_t channels,
-                int64_t oh, int64_t ow, Range<int64_t> rows, Range<int64_t> columns, element_t<scalar_t>* values,
-                offset_t* offsets) {
+                int64_t channel, int64_t oh, int64_t ow, Range<int64_t> rows, Range<int64_t> columns,
+                element_t<scalar_t>* values, offset_t* offsets) {
   using E = Element<scalar_t>;
   using element = typename E::type;
   using lane_t = offset_lane_t<element, offset_t>;
@@ -45,7 +48,7 @@ void pool_pixel(const Geometry& g, const Activation& activation, const element_t
     Vector<key_t<element>, N> best_key[U];
     Vector<lane_t, N> offset[U];
     for (int u = 0; u < U; ++u) {
-      best[u] = activation.template channels<N>(i + u * N)(load<N>(first + i + u * N));
+      best[u] = activation.template channels<N>(channel + i + u * N)(load<N>(first + i + u * N));
       best_key[u] = E::key(best[u]);
       offset[u] = broadcast<N>(static_cast<lane_t>(first_tap));
     }
@@ -56,7 +59,7 @@ void pool_pixel(const Geometry& g, const Activation& activation, const element_t
 #pragma GCC unroll 4
         for (int u = 0; u < U; ++u) {
           const element* source = x + c * column_step + u * N;
-          const Vector<element, N> value = activation.template channels<N>(i + u * N)(load<N>(source));
+          const Vector<element, N> value = activation.template channels<N>(channel + i + u * N)(load<N>(source));
           prefetch_ahead(source);
           const Vector<key_t<element>, N> key = E::key(value);
           const auto better = E::beats(key, best_key[u]);
@@ -96,18 +99,7 @@ class IndexWriter {
     if (indices_ == nullptr) return;
     const int64_t step = row_of_windows_ ? g_.w.stride : 0;  // columns from one output to the next
     const int64_t start = g_.h.start(oh) * g_.w.input + g_.w.start(ow);
-    const auto kernel = static_cast<int32_t>(g_.w.kernel);
-    const int32_t reciprocal = (65536 + kernel - 1) / kernel;
-    const int64_t row_step = g_.h.dilation * g_.w.input;
-    const int64_t column_step = g_.w.dilation;
-    const offset_t* offset = offsets_ + first;
-    int64_t* index = indices_ + first;
-    for (int64_t i = 0; i < count; ++i) {
-      // Of bytes the quotient by a product, which is exact for all of them and lets the loop run in vectors.
-      const int32_t row = sizeof(offset_t) == 1 ? (offset[i] * reciprocal) >> 16 : offset[i] / kernel;
-      const int32_t column = offset[i] - row * kernel;
-      index[i] = start + i * step + row * row_step + column * column_step;
-    }
+    for_each_tap(first, count, [=](int64_t i, int64_t distance) { return start + i * step + distance; });
     if (!may_be_windowless_) return;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t window = row_of_windows_ ? ow + i : ow;
@@ -117,7 +109,48 @@ class IndexWriter {
     }
   }
 
+  // All windows of a contiguous plane, of which the first is the output `first`. `corners`: of `corners()`.
+  void write_plane(const std::vector<int64_t>& corners, int64_t first) const {
+    if (indices_ == nullptr) return;
+    if (may_be_windowless_) {
+      for (int64_t oh = 0; oh < g_.h.output; ++oh) write(oh, 0, first + oh * g_.w.output, g_.w.output);
+      return;
+    }
+    const int64_t* corner = corners.data();
+    for_each_tap(first, g_.h.output * g_.w.output, [=](int64_t i, int64_t distance) { return corner[i] + distance; });
+  }
+
+  // Where the windows of a contiguous plane begin, for write_plane.
+  std::vector<int64_t> corners() const {
+    std::vector<int64_t> corners;
+    if (indices_ == nullptr) return corners;
+    corners.reserve(g_.h.output * g_.w.output);
+    for (int64_t oh = 0; oh < g_.h.output; ++oh) {
+      for (int64_t ow = 0; ow < g_.w.output; ++ow) {
+        corners.push_back(g_.h.start(oh) * g_.w.input + g_.w.start(ow));
+      }
+    }
+    return corners;
+  }
+
  private:
+  // indices[first + i] = index(i, how far the tap of that output is from its window's first one) for `count` outputs.
+  template <typename Index>
+  void for_each_tap(int64_t first, int64_t count, const Index& index) const {
+    const auto kernel = static_cast<int32_t>(g_.w.kernel);
+    const int32_t reciprocal = (65536 + kernel - 1) / kernel;
+    const int64_t row_step = g_.h.dilation * g_.w.input;
+    const int64_t column_step = g_.w.dilation;
+    const offset_t* offset = offsets_ + first;
+    int64_t* indices = indices_ + first;
+    for (int64_t i = 0; i < count; ++i) {
+      // Of bytes the quotient by a product, which is exact for all of them and lets the loop run in vectors.
+      const int32_t row = sizeof(offset_t) == 1 ? (offset[i] * reciprocal) >> 16 : offset[i] / kernel;
+      const int32_t column = offset[i] - row * kernel;
+      indices[i] = index(i, row * row_step + column * column_step);
+    }
+  }
+
   static bool windowless(const Axis& axis, int64_t window) {
     const Range<int64_t> taps = axis.taps(window);
     return taps.begin >= taps.end;
@@ -136,6 +169,89 @@ class IndexWriter {
   int64_t* indices_;
 };
 
+// A row of windows of a whole block of planes (H, W, N): as pool_pixel, with nothing to work out for each window.
+template <int N, typename scalar_t, typename Activation>
+void pool_block_row(const Geometry& g, const Activation& activation, const element_t<scalar_t>* image, int64_t channel,
+                    int64_t oh, Range<int64_t> rows, const std::vector<Range<int64_t>>& columns,
+                    element_t<scalar_t>* values, uint8_t* offsets) {
+  using E = Element<scalar_t>;
+  using element = typename E::type;
+  using lane_t = offset_lane_t<element, uint8_t>;
+  const auto activate = activation.template channels<N>(channel);
+  const int64_t row_step = g.h.dilation * g.w.input * N;
+  const int64_t column_step = g.w.dilation * N;
+  const element* first = image + (g.h.start(oh) * g.w.input + g.w.start(0)) * N;
+  for (int64_t ow = 0; ow < g.w.output; ++ow, first += g.w.stride * N, values += N, offsets += N) {
+    const Range<int64_t> real = columns[ow];
+    Vector<element, N> best = broadcast<N>(E::kLowest);
+    Vector<lane_t, N> offset{};
+    if (rows.begin < rows.end && real.begin < real.end) {
+      best = activate(load<N>(first + rows.begin * row_step + real.begin * column_step));
+      offset += static_cast<lane_t>(rows.begin * g.w.kernel + real.begin);
+      Vector<key_t<element>, N> best_key = E::key(best);
+      for (int64_t r = rows.begin; r < rows.end; ++r) {
+        const element* x = first + r * row_step;
+        const auto tap = static_cast<lane_t>(r * g.w.kernel);
+        for (int64_t c = real.begin + (r == rows.begin); c < real.end; ++c) {
+          const Vector<element, N> value = activate(load<N>(x + c * column_step));
+          const Vector<key_t<element>, N> key = E::key(value);
+          const auto better = E::beats(key, best_key);
+          best = better ? value : best;
+          best_key = better ? key : best_key;
+          offset = better ? broadcast<N>(static_cast<lane_t>(tap + c)) : offset;
+        }
+      }
+    }
+    store<N>(values, best);
+    store<N>(offsets, convert<uint8_t, lane_t, N>(offset));
+  }
+}
+
+// Whether contiguous planes are taken in blocks: rows are too short to fill vectors, and maps stay in the first caches.
+template <typename element>
+bool pool_in_blocks(const Geometry& g, int64_t channels) {
+  constexpr int64_t kBytes = 256 * 1024;
+  return g.w.output < kLanes<float> && channels >= kLanes<element> && g.h.input * g.w.input * kVectorBytes <= kBytes;
+}
+
+// Contiguous planes, blocks of them, which never span two images.
+template <typename scalar_t, typename Activation>
+void pool_blocks(const Geometry& g, const Activation& activation, int64_t batch, int64_t channels,
+                 const std::vector<Range<int64_t>>& rows, const std::vector<Range<int64_t>>& columns,
+                 const element_t<scalar_t>* x, element_t<scalar_t>* values, uint8_t* offsets,
+                 const IndexWriter<uint8_t>& writer) {
+  using element = element_t<scalar_t>;
+  constexpr int64_t kPlanes = kLanes<element>;
+  const int64_t pixels = g.h.input * g.w.input, windows = g.h.output * g.w.output;
+  const int64_t blocks = ceil_divide(channels, kPlanes);
+  const std::vector<int64_t> corners = writer.corners();
+  parallel_for(0, batch * blocks, grain_size(kPlanes * pixels), [&](int64_t begin, int64_t end) {
+    BlockOf<element> map(pixels, kPlanes), best(windows, kPlanes);
+    BlockOf<uint8_t> where(windows, kPlanes);
+    for_each_item(begin, end, blocks, [&](int64_t n, int64_t number) {
+      const int64_t channel = number * kPlanes;
+      const Group group = {n * channels + channel, std::min(kPlanes, channels - channel)};
+      const element* image = map.read(x, group);
+      for (int64_t oh = 0; oh < g.h.output; ++oh) {
+        if (group.images == kPlanes) {
+          const int64_t first = oh * g.w.output * kPlanes;
+          pool_block_row<kPlanes, scalar_t>(g, activation, image, channel, oh, rows[oh], columns, best.data() + first,
+                                            where.data() + first);
+          continue;
+        }
+        for (int64_t ow = 0; ow < g.w.output; ++ow) {
+          const int64_t first = (oh * g.w.output + ow) * group.images;
+          pool_pixel<scalar_t, uint8_t>(g, activation, image, group.images, channel, oh, ow, rows[oh], columns[ow],
+                                        best.data() + first, where.data() + first);
+        }
+      }
+      best.write(values, group);
+      where.write(offsets, group);
+      for (int64_t i = 0; i < group.images; ++i) writer.write_plane(corners, (group.first + i) * windows);
+    });
+  });
+}
+
 template <typename scalar_t, typename offset_t, typename Activation>
 void pool_as(const Geometry& g, const Activation& activation, const Tensor& x, MemoryFormat layout,
              const Tensor& values, const Tensor& offsets, const Tensor* indices) {
@@ -149,6 +265,11 @@ void pool_as(const Geometry& g, const Activation& activation, const Tensor& x, M
 
   const std::vector<Range<int64_t>> rows = real_taps(g.h);
   const std::vector<Range<int64_t>> columns = real_taps(g.w);
+  if constexpr (sizeof(offset_t) == 1) {
+    if (layout == MemoryFormat::Contiguous && pool_in_blocks<element_t<scalar_t>>(g, channels)) {
+      return pool_blocks<scalar_t>(g, activation, batch, channels, rows, columns, input, value, offset, writer);
+    }
+  }
   if (layout == MemoryFormat::Contiguous) {
     const int64_t planes = batch * channels;
     parallel_for(0, planes * g.h.output, grain_size(g.h.kernel * g.w.input), [&](int64_t begin, int64_t end) {
@@ -166,7 +287,7 @@ void pool_as(const Geometry& g, const Activation& activation, const Tensor& x, M
     for_each_item(begin, end, g.h.output, [&](int64_t n, int64_t oh) {
       for (int64_t ow = 0; ow < g.w.output; ++ow) {
         const int64_t first = (n * g.h.output + oh) * row_size + ow * channels;
-        pool_pixel<scalar_t, offset_t>(g, activation, input + n * map * channels, channels, oh, ow, rows[oh],
+        pool_pixel<scalar_t, offset_t>(g, activation, input + n * map * channels, channels, 0, oh, ow, rows[oh],
                                        columns[ow], value + first, offset + first);
         writer.write(oh, ow, first, channels);
       }

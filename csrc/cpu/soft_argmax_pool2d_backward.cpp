@@ -13,7 +13,7 @@
 #include "common/checks.h"
 #include "common/dtype.h"
 #include "common/pairs.h"
-#include "cpu/plane_blocks.h"
+#include "cpu/soft_blocks.h"
 #include "cpu/wide_window.h"
 
 namespace wwae {

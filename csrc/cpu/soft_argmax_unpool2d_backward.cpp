@@ -12,7 +12,7 @@
 #include "common/dtype.h"
 #include "common/pairs.h"
 #include "cpu/interpolation.h"
-#include "cpu/plane_blocks.h"
+#include "cpu/soft_blocks.h"
 
 namespace wwae {
 namespace {
