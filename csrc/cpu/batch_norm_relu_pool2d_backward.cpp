@@ -74,6 +74,7 @@ struct Normalised {
 template <typename scalar_t, typename offset_t>
 struct WindowSums {
   using element = element_t<scalar_t>;
+  using sum_t = accumulate_t<scalar_t>;
 
   const Geometry& g;
   int64_t channels;
@@ -91,6 +92,16 @@ struct WindowSums {
       const TapTable taps(g, g.w.input, 1);
       return sum_planes(size[0], channels, 2, windows, [&](int64_t p, double* sums) {
         double totals[2] = {0, 0};
+        const Lanes centre = Lanes::splat(mean[p % channels]);
+        Lanes passed = Lanes::splat(0);
+        Lanes moment = Lanes::splat(0);
+        int64_t added = 0;  // chunks since the lanes were emptied
+        const auto empty_lanes = [&] {
+          totals[0] += sum_of_lanes(passed.part);
+          totals[1] += sum_of_lanes(moment.part);
+          passed = moment = Lanes::splat(0);
+          added = 0;
+        };
         for (int64_t oh = 0; oh < g.h.output; ++oh) {
           const int64_t first = p * windows + oh * g.w.output;
           const element* corner = x + p * pixels + g.h.start(oh) * g.w.input - g.w.padding;
@@ -98,23 +109,22 @@ struct WindowSums {
           if (is_whole(oh)) {
             for (; ow < whole.begin; ++ow)
               add(taps, oh, ow, first + ow, x + p * pixels, 1, mean[p % channels], totals, 1);
-            const Lanes centre = Lanes::splat(mean[p % channels]);
-            Lanes passed = Lanes::splat(0);
-            Lanes moment = Lanes::splat(0);
-            for (; ow + kSumLanes <= whole.end; ow += kSumLanes) {
-              element near[kSumLanes];
-              if (!read(taps, first + ow, corner + ow * g.w.stride, g.w.stride, near)) break;
-              const auto [own, product] = weigh(first + ow, near, centre);
+            while (ow < whole.end) {
+              element near[kSumLanes] = {};
+              const int64_t n = std::min<int64_t>(kSumLanes, whole.end - ow);
+              if (!read(taps, first + ow, corner + ow * g.w.stride, g.w.stride, n, near)) break;
+              const auto [own, product] = weigh_some(first + ow, n, size[0] * channels * windows, near, centre);
               for (int i = 0; i < Lanes::kParts; ++i) {
                 passed.part[i] += own.part[i];
                 moment.part[i] += product.part[i];
               }
+              ow += n;
+              if (++added == kMostAdded) empty_lanes();
             }
-            totals[0] += sum_of_lanes(passed.part);
-            totals[1] += sum_of_lanes(moment.part);
           }
           for (; ow < g.w.output; ++ow) add(taps, oh, ow, first + ow, x + p * pixels, 1, mean[p % channels], totals, 1);
         }
+        empty_lanes();
         std::copy(totals, totals + 2, sums);
       });
     }
@@ -130,8 +140,8 @@ struct WindowSums {
         if (is_whole(oh) && ow >= whole.begin && ow < whole.end) {
           for (; c + kSumLanes <= channels; c += kSumLanes) {
             element near[kSumLanes];
-            if (!read(taps, first + c, corner + c, 1, near)) break;
-            const auto [own, product] = weigh(first + c, near, Lanes::load_from(mean + c));
+            if (!read(taps, first + c, corner + c, 1, kSumLanes, near)) break;
+            const auto [own, product] = weigh(grad + first + c, values + first + c, near, Lanes::load_from(mean + c));
             add_lanes(own, sums + c);
             add_lanes(product, sums + channels + c);
           }
@@ -143,17 +153,19 @@ struct WindowSums {
 
  private:
   using Lanes = Wide<scalar_t, kSumLanes>;
+  // A lane adds so few numbers in float32 that its rounding does not show.
+  static constexpr int64_t kMostAdded = 64;
 
   // Whether all taps down of the windows `oh` are real.
   bool is_whole(int64_t oh) const { return g.h.start(oh) >= 0 && g.h.start(oh) + g.h.extent() <= g.h.input; }
 
-  // The pixels that kSumLanes windows from `at` on point at, none of which leaves x; their first taps stand at `corner`
-  // in steps of `step`. False where a switch names no tap.
-  bool read(const TapTable& taps, int64_t at, const element* corner, int64_t step, element* near) const {
+  // The pixels that `n` windows from `at` on point at, none of which leaves x; their first taps stand at `corner` in
+  // steps of `step`. False where a switch names no tap.
+  bool read(const TapTable& taps, int64_t at, const element* corner, int64_t step, int64_t n, element* near) const {
     const int64_t* steps = taps.steps();
     const auto size = static_cast<uint64_t>(taps.size());
     bool named = true;
-    for (int i = 0; i < kSumLanes; ++i) {
+    for (int64_t i = 0; i < n; ++i) {
       const auto offset = static_cast<uint64_t>(static_cast<int64_t>(offsets[at + i]));
       named &= offset < size;
       near[i] = corner[i * step + steps[offset < size ? offset : 0]];
@@ -162,14 +174,40 @@ struct WindowSums {
   }
 
   // What passes of kSumLanes windows, and that times the distance of their pixels from the mean.
-  std::pair<Lanes, Lanes> weigh(int64_t at, const element* near, const Lanes& centre) const {
-    Lanes own = Lanes::widened(grad + at);
-    const Lanes value = Lanes::widened(values + at);
+  static std::pair<Lanes, Lanes> weigh(const element* grad, const element* values, const element* near,
+                                       const Lanes& centre) {
+    Lanes own = Lanes::widened(grad);
+    const Lanes value = Lanes::widened(values);
     Lanes product = Lanes::widened(near);
     for (int p = 0; p < Lanes::kParts; ++p) {
       const typename Lanes::Part zero{};
       own.part[p] = value.part[p] <= 0 ? zero : own.part[p];
       product.part[p] = own.part[p] == 0 ? zero : own.part[p] * (product.part[p] - centre.part[p]);
+    }
+    return {own, product};
+  }
+
+  // The same of `n` windows from `at` on, nothing in the other lanes; there are `all` windows in memory.
+  std::pair<Lanes, Lanes> weigh_some(int64_t at, int64_t n, int64_t all, const element* near,
+                                     const Lanes& centre) const {
+    if (n == kSumLanes) return weigh(grad + at, values + at, near, centre);
+    element copies[2][kSumLanes] = {};
+    const element *gradients = grad + at, *pooled = values + at;
+    if (at + kSumLanes > all) {
+      gradients = std::copy_n(gradients, n, copies[0]) - n;
+      pooled = std::copy_n(pooled, n, copies[1]) - n;
+    }
+    auto [own, product] = weigh(gradients, pooled, near, centre);
+    sum_t lane = 0;
+    for (int p = 0; p < Lanes::kParts; ++p) {
+      typename Lanes::Part zero{}, number{};
+      if constexpr (Lanes::kLanesOfPart == 1) {
+        number = lane++;
+      } else {
+        for (int i = 0; i < Lanes::kLanesOfPart; ++i) number[i] = lane++;
+      }
+      own.part[p] = number < static_cast<sum_t>(n) ? own.part[p] : zero;
+      product.part[p] = number < static_cast<sum_t>(n) ? product.part[p] : zero;
     }
     return {own, product};
   }

@@ -6,8 +6,9 @@
 //   finish.channel<N>(c, at, sums)   N neighbouring pixels of channel c; the first one's address in the map is `at`
 //   finish.channels<N>(c, at, sums)  N neighbouring channels, from c on, of one pixel
 //
-// Contiguous: 2x2/2 windows in vectors, lanes = windows, every pixel stored once; all others in a tile of rows that
-// stays in the cache while windows add to it in raster order. Channels-last: a pixel looks at the windows that may
+// Contiguous: planes of short rows several at a time (small_planes.h); 2x2/2 windows in vectors, lanes = windows, every
+// pixel stored once; all others in a tile of rows that stays in the cache while windows add to it in raster order.
+// Channels-last: a pixel looks at the windows that may
 // point at it, lanes = channels.
 //
 // Bytes moved per pixel, s = element size, o = offset size, A = pixels per window: write s, read (2 s + o) / A.
@@ -21,6 +22,7 @@
 #include "cpu/activation.h"
 #include "cpu/claims.h"
 #include "cpu/lanes.h"
+#include "cpu/small_planes.h"
 #include "cpu/tap_table.h"
 #include "cpu/tasks.h"
 #include "cpu/unpool_2x2.h"
@@ -50,6 +52,7 @@ struct ReLUPoolBackward {
 
   void contiguous() const {
     if constexpr (std::is_same_v<offset_t, uint8_t>) {
+      if (SmallPlanes::fit(g)) return small_planes();
       if (is_2x2(g)) return rows_2x2();
     }
     tiles();
@@ -71,6 +74,40 @@ struct ReLUPoolBackward {
 
  private:
   int64_t windows() const { return g.h.output * g.w.output; }
+
+  void small_planes() const {
+    const SmallPlanes small(g);
+    struct Scratch {
+      std::vector<element> passed;
+      std::vector<sum_t> sums;
+    };
+    const auto scratch = [&] {
+      return Scratch{std::vector<element>(small.together() * windows()),
+                     std::vector<sum_t>(small.together() * small.pixels())};
+    };
+    for_each_group(batch * channels, small.together(), small.pixels(), scratch, [&](Scratch& own, Group group) {
+      const int64_t first = group.first * windows();
+      for_chunks<kLanes<element>>(group.images * windows(), [&](auto width, int64_t i) {
+        constexpr int N = width;
+        const Vector<element, N> zero{};
+        store<N>(own.passed.data() + i,
+                 passes<scalar_t>(load<N>(values + first + i)) ? load<N>(grad + first + i) : zero);
+      });
+      small.add<scalar_t>(group.images, own.passed.data(), offsets + first, own.sums.data());
+      for (int64_t plane = 0; plane < group.images; ++plane) {
+        finish_run((group.first + plane) % channels, own.sums.data() + plane * small.pixels(), small.pixels(),
+                   (group.first + plane) * small.pixels());
+      }
+    });
+  }
+
+  // Turns `n` sums of channel c into the gradients from `out` on.
+  void finish_run(int64_t c, const sum_t* sums, int64_t n, int64_t out) const {
+    for_chunks<kLanes<sum_t>>(n, [&](auto width, int64_t i) {
+      constexpr int N = width;
+      finish.template channel<N>(c, out + i, Wide<scalar_t, N>::load_from(sums + i)).round_to(map + out + i);
+    });
+  }
 
   void rows_2x2() const {
     const Range<int64_t> whole = g.w.whole_windows();
@@ -127,12 +164,7 @@ struct ReLUPoolBackward {
         const Range<int64_t> rows = {first, std::min(first + tile_rows, g.h.input)};
         sums.assign((rows.end - rows.begin) * g.w.input, sum_t{0});
         add_windows(p, taps, rows, sums.data());
-        const int64_t out = (p * g.h.input + first) * g.w.input;
-        for_chunks<kLanes<sum_t>>(static_cast<int64_t>(sums.size()), [&](auto width, int64_t i) {
-          constexpr int N = width;
-          const auto wide = Wide<scalar_t, N>::load_from(sums.data() + i);
-          finish.template channel<N>(p % channels, out + i, wide).round_to(map + out + i);
-        });
+        finish_run(p % channels, sums.data(), static_cast<int64_t>(sums.size()), (p * g.h.input + first) * g.w.input);
       });
     });
   }

@@ -79,9 +79,15 @@ class SmallPlanes {
   void add(int64_t n, const element_t<scalar_t>* x, const uint8_t* offsets, accumulate_t<scalar_t>* sums,
            element_t<scalar_t>* map) const {
     if constexpr (kInPlace<scalar_t>) sums = map;
+    add<scalar_t>(n, x, offsets, sums);
+    if constexpr (!kInPlace<scalar_t>) narrow_all<scalar_t>(sums, n * pixels(), map);
+  }
+
+  // The sums of `n` planes themselves.
+  template <typename scalar_t>
+  void add(int64_t n, const element_t<scalar_t>* x, const uint8_t* offsets, accumulate_t<scalar_t>* sums) const {
     std::fill_n(sums, n * pixels(), accumulate_t<scalar_t>{0});
     for_each_target(n, offsets, [=](int64_t i, int32_t target) { sums[target] += widen<scalar_t>(x[i]); });
-    if constexpr (!kInPlace<scalar_t>) narrow_all<scalar_t>(sums, n * pixels(), map);
   }
 
  private:
