@@ -19,6 +19,8 @@ namespace {
 
 // Elements of a group of windows: small beside the first-level cache, which its indices pass twice.
 constexpr int64_t kGroup = 1024;
+// Pixels that are cleared together: they stay in the first-level cache until they are written.
+constexpr int64_t kCleared = 8 * 1024;
 
 template <typename element>
 struct MaxUnpool {
@@ -115,8 +117,10 @@ Tensor max_unpool2d_cpu(const Tensor& x, const Tensor& indices, const Pair& outp
     const MaxUnpool<element_t<scalar_t>> unpool{planes, bad, elements<scalar_t>(values), index,
                                                 mutable_elements<scalar_t>(map)};
     const auto scratch = [] { return 0; };
-    if (planes.channels == 1 && planes.windows <= kGroup / 2) {
-      for_each_group(planes.images, kGroup / std::max<int64_t>(1, planes.windows), planes.pixels, scratch,
+    const int64_t together =
+        std::min(kGroup / std::max<int64_t>(1, planes.windows), kCleared / std::max<int64_t>(1, planes.pixels));
+    if (planes.channels == 1 && together > 1) {
+      for_each_group(planes.images, together, planes.pixels, scratch,
                      [&](int, Group group) { unpool.small_planes(group); });
     } else {
       planes.for_each(scratch,

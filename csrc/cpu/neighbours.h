@@ -143,8 +143,8 @@ class Neighbours {
   int64_t channels_;
   int64_t stride_;  // S
   int64_t step_;  // T
-  int64_t reach_ =
-      1;  // R: what one band shows holds for the next ones, of other images too: they come from one pooling
+  // R: what one band shows holds for the next ones, of other images too, as they come from one pooling.
+  int64_t reach_ = 1;
   int64_t map_width_;
   int64_t pixels_;
   int64_t band_;

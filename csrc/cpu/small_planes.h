@@ -1,4 +1,4 @@
-// Contiguous planes with short rows: the windows of several planes as one run, so that no work is done for a row or a
+// Small contiguous planes: the windows of several planes as one run, so that no work is done for a row or a
 // plane. Vectors find the pixels that the switches name, from a table of where each window starts; then one is read or
 // written after the other, without a look at whether its switch names a tap where all of a run do, and values that were
 // read for a switch that names none are taken away. Only for planes whose windows have all taps inside the map.
@@ -42,8 +42,8 @@ class SmallPlanes {
       const Range<int64_t> windows = axis.whole_windows();
       return windows.begin == 0 && windows.end == axis.output;
     };
-    return g.w.output <= kShortRow && g.h.input * g.w.input <= kPixels && g.taps() < Rivals::kNone && whole(g.h) &&
-           whole(g.w);
+    const bool fills_vectors = g.w.kernel == 2 && g.w.stride == 2 && g.w.output > kShortRow;
+    return !fills_vectors && g.h.input * g.w.input <= kPixels && g.taps() < Rivals::kNone && whole(g.h) && whole(g.w);
   }
 
   const Geometry& geometry() const { return g_; }
@@ -91,7 +91,7 @@ class SmallPlanes {
   }
 
  private:
-  static constexpr int64_t kShortRow = 13;  // longer ones are as fast or faster in vectors
+  static constexpr int64_t kShortRow = 13;  // longer ones of 2x2/2 windows are as fast or faster in vectors
   static constexpr int64_t kPixels = 4096;  // in the first-level cache, beside the tables
   static constexpr int64_t kWindows = 512;
   template <typename scalar_t>

@@ -23,6 +23,9 @@ SHAPES = {
     "planes of a row of windows": ((3, 50, 3, 20), 3, 2, False),
     "planes of a column of windows": ((3, 50, 20, 3), 3, 2, False),
     "planes of more windows than are taken at a time": ((2, 5, 120, 27), 3, 2, False),
+    "small planes of long rows": ((2, 9, 40, 61), 3, 2, False),
+    "small planes of long rows that overlap twice": ((2, 7, 33, 60), 3, 1, False),
+    "planes a little too large": ((2, 5, 63, 66), 3, 2, False),
     # Large windows clear a tile first: one of the cache's size, or one longer than the caches.
     "overlapping windows of many channels": ((2, 70, 20, 20), 5, 1, True),
     "large windows of many channels": ((2, 40, 68, 70), 17, 17, True),
