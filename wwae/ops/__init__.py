@@ -15,6 +15,7 @@ from wwae.ops.switches import Switches
 from wwae.ops.unpool_conv2d import unpool_conv2d
 
 # isort: split
+from wwae.ops import _flop_formulas  # noqa: F401  (tells PyTorch's counter what a convolution's operations cost)
 from wwae.ops import backends as _backends  # noqa: F401  (loads the libraries, which need the schemas)
 
 __all__ = [
