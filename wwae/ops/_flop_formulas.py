@@ -1,6 +1,7 @@
 """Multiplications and additions of the operations with a convolution, for ``torch.utils.flop_counter.FlopCounterMode``.
 
-Counted as PyTorch counts those of a convolution: two for every weight at every place it is applied to, none for bias, ReLU and pooling.
+Counted as PyTorch counts those of a convolution: two for every weight at every place it is applied to, none for bias, ReLU and
+pooling.
 """
 
 from __future__ import annotations
