@@ -78,14 +78,20 @@ class BlockOfWindows {
   std::vector<sum_t> sums_;
 };
 
-// Whether planes are taken in blocks: there is a vector of them, their maps stay about the second-level cache, and the
-// windows of a row do not fill vectors as well. Only those of 2x2/2 windows do, which interleave even and odd columns.
+// Whether planes are taken in blocks: there is a vector of them, and so many that blocks of larger ones keep the
+// threads of any machine busy; their maps stay about the second-level cache; and the windows of a row do not fill
+// vectors as well. Only those of 2x2/2 windows do, which interleave even and odd columns. Blocks add in another order,
+// so the number of threads has no say.
 template <typename sum_t>
 bool in_blocks(const Geometry& g, const Images& images) {
   constexpr int64_t kBytes = 1024 * 1024;
-  const bool filled = g.w.output >= kLanes<sum_t> && g.w.kernel == 2 && g.w.stride == 2;
-  return images.channels == 1 && images.count >= kLanes<sum_t> && g.h.input * g.w.input * kVectorBytes <= kBytes &&
-         !filled;
+  constexpr int64_t kSmall = 1024;
+  constexpr int64_t kManyBlocks = 8;
+  constexpr int64_t kPlanes = kLanes<sum_t>;
+  const int64_t pixels = g.h.input * g.w.input;
+  const bool enough = images.count >= (pixels <= kSmall ? 1 : kManyBlocks) * kPlanes;
+  const bool filled = g.w.output >= kPlanes && g.w.kernel == 2 && g.w.stride == 2;
+  return images.channels == 1 && enough && pixels * kVectorBytes <= kBytes && !filled;
 }
 
 // Calls `body(scratch, group)` on PyTorch's threads for the blocks, with a `scratch()` per task.
