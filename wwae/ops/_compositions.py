@@ -19,6 +19,8 @@ _aten, _wwae = torch.ops.aten, torch.ops.wwae
 
 # On a CPU: of the maps between convolution and pooling that are held at once. More leave the cache, and their memory is new.
 _CHUNK_BYTES = 8 * 2**20
+# Of gradients that are asked for together: less than another call of the library costs.
+_HELD_BYTES = 2**18
 
 
 def _conv_relu_pool2d(
@@ -90,7 +92,7 @@ def _convolution_gradients(
     grad: Tensor, x: Tensor, weight: Tensor, convolution: tuple, wants_x: bool, wants_weight: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """The library makes each by itself even if asked for both: of large ones the smaller first, which is held meanwhile."""
-    if wants_x and wants_weight and x.nbytes + weight.nbytes > _CHUNK_BYTES:
+    if wants_x and wants_weight and x.nbytes + weight.nbytes > _HELD_BYTES:
         x_first = x.numel() <= weight.numel()
         first = _convolution_gradients(grad, x, weight, convolution, x_first, not x_first)
         second = _convolution_gradients(grad, x, weight, convolution, not x_first, x_first)

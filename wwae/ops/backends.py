@@ -166,12 +166,13 @@ def _forced() -> str:
 def _apply() -> None:
     """Exchange what stands in front of the automatic choice."""
     global _override
+    backend = _forced()
     if _override is not None:
         _override._destroy()
         _override = None
-    if _forced() != "auto":
+    if backend != "auto":
         _override = torch.library.Library("wwae", "IMPL")
-        _install(_override, _forced())
+        _install(_override, backend)
 
 
 def backends() -> dict[str, dict[str, Any]]:

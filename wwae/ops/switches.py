@@ -14,6 +14,11 @@ from wwae.reference.window import Pair, memory_format, offset_dtype, pooled_size
 __all__ = ["Switches"]
 
 
+def _part(number: int, doc: str) -> Any:
+    """An attribute that is read from the geometry, which is kept as one tuple: setting it costs what one attribute costs."""
+    return property(lambda switches: switches._geometry[number], doc=doc)
+
+
 class Switches:
     """The positions of the maxima of one pooling, with the geometry that gives them a meaning. Immutable.
 
@@ -40,6 +45,12 @@ class Switches:
 
     offsets: Tensor
     _geometry: tuple[Pair, Pair, Pair, Pair, bool, Pair]
+    kernel_size: Pair = _part(0, "Height and width of the window.")
+    stride: Pair = _part(1, "Distance of neighbouring windows, down and across.")
+    padding: Pair = _part(2, "Rows and columns added on each side.")
+    dilation: Pair = _part(3, "Distance of neighbouring taps, down and across.")
+    ceil_mode: bool = _part(4, "Whether a last window that hangs over the edge was pooled.")
+    input_size: Pair = _part(5, "Height and width of the map that was pooled.")
 
     def __init__(
         self,
@@ -124,36 +135,6 @@ class Switches:
         )
         flat = torch.where(real, row * self.input_size[1] + column, -1)
         return flat.contiguous(memory_format=memory_format(self.offsets)) if flat.dim() == 4 else flat
-
-    @property
-    def kernel_size(self) -> Pair:
-        """Height and width of the window."""
-        return self._geometry[0]
-
-    @property
-    def stride(self) -> Pair:
-        """Distance of neighbouring windows, down and across."""
-        return self._geometry[1]
-
-    @property
-    def padding(self) -> Pair:
-        """Rows and columns added on each side."""
-        return self._geometry[2]
-
-    @property
-    def dilation(self) -> Pair:
-        """Distance of neighbouring taps, down and across."""
-        return self._geometry[3]
-
-    @property
-    def ceil_mode(self) -> bool:
-        """Whether a last window that hangs over the edge was pooled."""
-        return self._geometry[4]
-
-    @property
-    def input_size(self) -> Pair:
-        """Height and width of the map that was pooled."""
-        return self._geometry[5]
 
     @property
     def nbytes(self) -> int:
