@@ -62,6 +62,10 @@ Vector<element_t<scalar_t>, N> narrow(Vector<accumulate_t<scalar_t>, N> x) {
   }
 }
 
+// Whether values can be added where they stand.
+template <typename scalar_t>
+constexpr bool kSumsAreElements = std::is_same_v<accumulate_t<scalar_t>, element_t<scalar_t>>;
+
 // Rounds finished sums.
 template <typename scalar_t>
 void narrow_all(const accumulate_t<scalar_t>* sums, int64_t n, element_t<scalar_t>* values) {

@@ -194,8 +194,10 @@ struct WindowSums {
     element copies[2][kSumLanes] = {};
     const element *gradients = grad + at, *pooled = values + at;
     if (at + kSumLanes > all) {
-      gradients = std::copy_n(gradients, n, copies[0]) - n;
-      pooled = std::copy_n(pooled, n, copies[1]) - n;
+      std::copy_n(gradients, n, copies[0]);
+      std::copy_n(pooled, n, copies[1]);
+      gradients = copies[0];
+      pooled = copies[1];
     }
     auto [own, product] = weigh(gradients, pooled, near, centre);
     sum_t lane = 0;

@@ -23,7 +23,7 @@ void drop(element* values, const int32_t* keeps, int64_t n) {
 
 // Whether no lane of a mask is 0.
 template <int N>
-bool all_keep(Vector<int32_t, N> keeps) {
+bool every_lane(Vector<int32_t, N> keeps) {
   if constexpr (N == 1) {
     return keeps != 0;
   } else {
@@ -35,7 +35,7 @@ bool all_keep(Vector<int32_t, N> keeps) {
 
 // for_chunks of masks, which `body(width, i)` gives: whether none has a lane of 0.
 template <typename Body>
-bool all_chunks_keep(int64_t n, const Body& body) {
+bool every_lane_of_chunks(int64_t n, const Body& body) {
   constexpr int kWidest = kLanes<int32_t>;
   Vector<int32_t, kWidest> all = broadcast<kWidest>(int32_t{-1});
   bool of_short_rows = true;
@@ -44,10 +44,10 @@ bool all_chunks_keep(int64_t n, const Body& body) {
     if constexpr (N == kWidest) {
       all &= body(width, i);
     } else {
-      of_short_rows &= all_keep<N>(body(width, i));
+      of_short_rows &= every_lane<N>(body(width, i));
     }
   });
-  return of_short_rows && all_keep<kWidest>(all);
+  return of_short_rows && every_lane<kWidest>(all);
 }
 
 }  // namespace wwae

@@ -107,7 +107,7 @@ class Neighbours {
     const auto width = static_cast<int32_t>(map_width_);
     const int64_t rows = reach_ * stride_;
     const auto columns = static_cast<uint32_t>(reach_ * step_);
-    return all_chunks_keep(n, [&](auto lanes, int64_t i) {
+    return every_lane_of_chunks(n, [&](auto lanes, int64_t i) {
       constexpr int N = lanes;
       const Vector<int32_t, N> target = load<N>(targets_.data() + i);
       const Vector<uint32_t, N> inside = load<N>(widths_.data() + i);

@@ -6,10 +6,9 @@
 //   finish.channel<N>(c, at, sums)   N neighbouring pixels of channel c; the first one's address in the map is `at`
 //   finish.channels<N>(c, at, sums)  N neighbouring channels, from c on, of one pixel
 //
-// Contiguous: small planes several at a time (small_planes.h); 2x2/2 windows in vectors, lanes = windows, every
-// pixel stored once; all others in a tile of rows that stays in the cache while windows add to it in raster order.
-// Channels-last: a pixel looks at the windows that may
-// point at it, lanes = channels.
+// Contiguous: small planes several at a time (small_planes.h); 2x2/2 windows in vectors, lanes = windows, every pixel
+// stored once; all others in a tile of rows that stays in the cache while windows add to it in raster order.
+// Channels-last: a pixel looks at the windows that may point at it, lanes = channels.
 //
 // Bytes moved per pixel, s = element size, o = offset size, A = pixels per window: write s, read (2 s + o) / A.
 #pragma once

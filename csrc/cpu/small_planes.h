@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 #include <vector>
 
 #include "common/geometry.h"
@@ -71,16 +70,16 @@ class SmallPlanes {
   // How many float32 numbers `add` needs: 16-bit values are not added where they stand.
   template <typename scalar_t>
   int64_t sums() const {
-    return kInPlace<scalar_t> ? 0 : together() * pixels();
+    return kSumsAreElements<scalar_t> ? 0 : together() * pixels();
   }
 
   // Every window of `n` planes adds its value at its switch. `sums`: scratch.
   template <typename scalar_t>
   void add(int64_t n, const element_t<scalar_t>* x, const uint8_t* offsets, accumulate_t<scalar_t>* sums,
            element_t<scalar_t>* map) const {
-    if constexpr (kInPlace<scalar_t>) sums = map;
+    if constexpr (kSumsAreElements<scalar_t>) sums = map;
     add<scalar_t>(n, x, offsets, sums);
-    if constexpr (!kInPlace<scalar_t>) narrow_all<scalar_t>(sums, n * pixels(), map);
+    if constexpr (!kSumsAreElements<scalar_t>) narrow_all<scalar_t>(sums, n * pixels(), map);
   }
 
   // The sums of `n` planes themselves.
@@ -94,8 +93,6 @@ class SmallPlanes {
   static constexpr int64_t kShortRow = 13;  // longer ones of 2x2/2 windows are as fast or faster in vectors
   static constexpr int64_t kPixels = 4096;  // in the first-level cache, beside the tables
   static constexpr int64_t kWindows = 512;
-  template <typename scalar_t>
-  static constexpr bool kInPlace = std::is_same_v<accumulate_t<scalar_t>, element_t<scalar_t>>;
 
   // Calls `body(window, pixel)` for the windows of `n` planes in their order, without those whose switch names no tap.
   template <typename Body>
@@ -123,7 +120,7 @@ class SmallPlanes {
     for (int64_t begin = 0; begin < n * windows(); begin += kWindows) {
       const int64_t size = std::min(kWindows, n * windows() - begin);
       const int32_t* corners = corners_.data() + begin;
-      const bool all = all_chunks_keep(size, [&](auto width, int64_t i) {
+      const bool all = every_lane_of_chunks(size, [&](auto width, int64_t i) {
         constexpr int N = width;
         Vector<int32_t, N> offset = convert<int32_t, uint8_t, N>(load<N>(offsets + begin + i));
         const Vector<int32_t, N> keep = offset < taps ? broadcast<N>(int32_t{-1}) : broadcast<N>(int32_t{0});

@@ -33,7 +33,7 @@ struct SoftPool {
     const int64_t first = (image * g.h.output + oh) * g.w.output;
     if (wide_windows(g.w, channels)) {
       for (int64_t ow = 0; ow < g.w.output; ++ow) {
-        const auto taps = taps_of(image, oh, ow, g.w.taps(ow), 0);
+        const Taps<element> taps(g, x, channels, image, oh, ow, g.w.taps(ow), 0);
         const WideWindow<scalar_t> window(taps, betas[image], positions, nullptr);
         what[first + ow] = narrow<scalar_t>(window.maximum + window.mean);
         where[2 * (first + ow)] = window.x;
@@ -44,7 +44,7 @@ struct SoftPool {
     for_windows_of_row<sum_t, false>(
         g, channels, {0, channels}, [&](auto width, int64_t ow, auto real, int64_t channel) {
           constexpr int N = width;
-          const auto taps = taps_of(image, oh, ow, real, channel);
+          const Taps<element> taps(g, x, channels, image, oh, ow, real, channel);
           const sum_t* sharpness = betas + image * channels + channel;
           const Vector<sum_t, N> beta = channels > 1 ? load_strided<N>(sharpness, 1) : broadcast<N>(*sharpness);
           const SoftWindow<scalar_t, N> window(taps, beta, positions, nullptr);
@@ -52,11 +52,6 @@ struct SoftPool {
           store<N>(what + at, narrow<scalar_t, N>(window.maximum + window.mean));
           store_interleaved<N>(where + 2 * at, window.x, window.y);
         });
-  }
-
- private:
-  Taps<element> taps_of(int64_t image, int64_t oh, int64_t ow, Range<int64_t> real, int64_t channel) const {
-    return {g, x + image * g.h.input * g.w.input * channels, channels, oh, ow, real, channel};
   }
 };
 

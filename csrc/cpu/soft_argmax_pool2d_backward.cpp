@@ -56,16 +56,12 @@ struct SoftPoolBackward {
   }
 
  private:
-  Taps<element> taps_of(int64_t image, int64_t oh, int64_t ow, Range<int64_t> real, int64_t channel) const {
-    return {g, x + image * g.h.input * g.w.input * channels, channels, oh, ow, real, channel};
-  }
-
   // Puts the gradient of N windows, returns their gradient in beta.
   template <int N, typename target_t>
   Vector<sum_t, N> window(const target_t& target, int64_t image, int64_t oh, int64_t ow, Range<int64_t> real,
                           int64_t channel, sum_t* powers) const {
     using lanes_t = Vector<sum_t, N>;
-    const Taps<element> taps = taps_of(image, oh, ow, real, channel);
+    const Taps<element> taps(g, x, channels, image, oh, ow, real, channel);
     const sum_t* sharpness = betas + image * channels + channel;
     const lanes_t beta = channels > 1 ? load_strided<N>(sharpness, 1) : broadcast<N>(*sharpness);
     const SoftWindow<scalar_t, N> soft(taps, beta, positions, powers);
@@ -93,7 +89,7 @@ struct SoftPoolBackward {
   // The same for one large window of a contiguous plane.
   template <typename target_t>
   sum_t wide_window(const target_t& target, int64_t image, int64_t oh, int64_t ow, sum_t* powers) const {
-    const Taps<element> taps = taps_of(image, oh, ow, g.w.taps(ow), 0);
+    const Taps<element> taps(g, x, channels, image, oh, ow, g.w.taps(ow), 0);
     const sum_t beta = betas[image];
     const WideWindow<scalar_t> soft(taps, beta, positions, powers);
     const int64_t at = (image * g.h.output + oh) * g.w.output + ow;

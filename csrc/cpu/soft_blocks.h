@@ -45,14 +45,14 @@ template <typename scalar_t>
 class BlockOfWindows {
  public:
   BlockOfWindows(const Geometry& g, int64_t planes)
-      : g_(g), map_(pixels(), planes), sums_(kInPlace || g.disjoint() ? 0 : pixels() * planes) {}
+      : g_(g), map_(pixels(), planes), sums_(kSumsAreElements<scalar_t> || g.disjoint() ? 0 : pixels() * planes) {}
 
   // Runs `row(target, 0, oh, channels)` for every row of windows and writes what it puts, 0 where it puts nothing.
   template <typename Row>
   void write(element_t<scalar_t>* planes, Group group, const Row& row) {
     if (g_.disjoint()) {
       rows(Target<scalar_t, false>{map_.data(), g_.w.input, group.images, 0}, group, row);
-    } else if constexpr (kInPlace) {
+    } else if constexpr (kSumsAreElements<scalar_t>) {
       rows(Target<scalar_t, true>{map_.data(), g_.w.input, group.images, 0}, group, row);
     } else {
       rows(Target<scalar_t, true>{sums_.data(), g_.w.input, group.images, 0}, group, row);
@@ -63,7 +63,6 @@ class BlockOfWindows {
 
  private:
   using sum_t = accumulate_t<scalar_t>;
-  static constexpr bool kInPlace = std::is_same_v<sum_t, element_t<scalar_t>>;
 
   int64_t pixels() const { return g_.h.input * g_.w.input; }
 

@@ -54,10 +54,11 @@ struct Taps {
   int64_t stride;  // from a lane to the next
   int64_t kernel;  // columns of a window
 
-  // Of the windows from (oh, ow) on of an image (H, W, channels), or of the channels from `channel` on of that one.
-  Taps(const Geometry& g, const element* image, int64_t channels, int64_t oh, int64_t ow, Range<int64_t> real,
-       int64_t channel)
-      : corner(image + (g.h.start(oh) * g.w.input + g.w.start(ow)) * channels + channel),
+  // Of the windows from (oh, ow) on of one of the images x (images, H, W, channels), or of the channels from `channel`
+  // on of that one. `real`: the real columns.
+  Taps(const Geometry& g, const element* x, int64_t channels, int64_t image, int64_t oh, int64_t ow,
+       Range<int64_t> real, int64_t channel)
+      : corner(x + ((image * g.h.input + g.h.start(oh)) * g.w.input + g.w.start(ow)) * channels + channel),
         rows(g.h.taps(oh)),
         columns(real),
         line(g.w.input * channels),

@@ -5,7 +5,7 @@
 // the number of windows that claim the pixel (in float32 for bfloat16 and float16).
 //
 // A contiguous tensor is N * C images of one channel, a channels-last one N images of C channels; work item = a row of
-// windows of one image (gather_rows.h), or a contiguous plane of short rows (small_planes.h). "last" first takes the
+// windows of one image (gather_rows.h), or several small contiguous planes (small_planes.h). "last" first takes the
 // switches of the losers away (rivals.h), or marks pixels (last_claim.h) where too many windows meet; "mean" counts
 // them, work item = the channels of an image.
 //

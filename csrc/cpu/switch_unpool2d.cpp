@@ -3,9 +3,9 @@
 // Where windows overlap and point at one pixel: "last" keeps the last in raster order, "sum" adds in raster order,
 // "mean" divides that sum by the number of claims. Sums of bfloat16 and float16 are kept in float32 and rounded once.
 //
-// Contiguous: small planes several at a time (small_planes.h), 2x2/2 windows in rows (unpool_2x2.h), others in
-// tiles of rows (unpool_tile.h). Channels-last: small windows with a row of pixels of one image as work item and vector
-// lanes = channels, where every pixel looks at the windows that may point at it; others in tiles.
+// Contiguous: small planes several at a time (small_planes.h), 2x2/2 windows in rows (unpool_2x2.h), others in tiles of
+// rows (unpool_tile.h). Channels-last: small windows with a row of pixels of one image as work item and vector lanes =
+// channels, where every pixel looks at the windows that may point at it; others in tiles.
 //
 // Bytes moved per pixel, s = element size, o = offset size, A = pixels per window: write s, read (s + o) / A.
 #include <algorithm>
