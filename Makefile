@@ -91,6 +91,6 @@ docs: install
 	PYTHONPATH=. $(BIN)/python docs/make_convolutions.py
 
 clean:
-	rm -rf build dist *.egg-info wwae/_lib wwae/_C*.so $(VENV)/.installed
+	rm -rf build dist *.egg-info wwae/_lib wwae/_*.so $(VENV)/.installed
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -5,9 +5,10 @@ What is built, into `wwae/`:
 - `_lib/libwwae_cpu_<level>.so`: csrc/cpu, once per instruction-set level; `wwae/_extension.py` loads the one that fits.
 - `_lib/libwwae_cuda.so`: csrc/cuda, when nvcc is found. No GPU and no CUDA build of PyTorch is needed for it.
 - `_C`: build information, a pybind11 module.
+- `_autograd`: csrc/autograd, derivatives of hard pooling in C++.
 
-The libraries use PyTorch's stable ABI, so they are not tied to the PyTorch they were built against. Everything is
-compiled by ninja from one generated file, `build/ninja-<python>/build.ninja`, with dependencies tracked per header.
+The kernel libraries use PyTorch's stable ABI, so they are not tied to the PyTorch they were built against; `_autograd`
+is, and with another one its work is done in Python. Everything is compiled by ninja from one generated file, `build/ninja-<python>/build.ninja`, with dependencies tracked per header.
 
 Environment:
 
@@ -56,7 +57,8 @@ X86_LEVELS = {"baseline": [], "avx2": _AVX2, "avx512": _AVX512}
 
 # -ffp-contract=off: a fused multiply-add would round once where the definition rounds twice.
 # -fno-trapping-math: floating-point flags are not observed, which lets comparisons become vector masks.
-COMMON_FLAGS = ["-std=c++20", "-O3", "-DNDEBUG", f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"]
+COMMON_FLAGS = ["-std=c++20", "-O3", "-DNDEBUG"]
+STABLE_ABI = f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"
 HOST_FLAGS = ["-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unknown-pragmas"]
 CPU_FLAGS = ["-fopenmp-simd", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
@@ -181,7 +183,7 @@ class NinjaFile:
 
     def cpu_library(self, level: str, level_flags: list[str]) -> None:
         includes = ["-Icsrc", "-isystem", str(self.torch / "include")]
-        flags = [*COMMON_FLAGS, *HOST_FLAGS, *CPU_FLAGS, *level_flags, self.prefix_map, *includes]
+        flags = [*COMMON_FLAGS, STABLE_ABI, *HOST_FLAGS, *CPU_FLAGS, *level_flags, self.prefix_map, *includes]
         objects = self.objects("cxx", sources("csrc/cpu", "*.cpp"), f"cpu_{level}", flags)
         link = [f"-L{self.torch / 'lib'}", "-Wl,--no-as-needed", "-ltorch_cpu", "-lc10", "-Wl,--no-undefined"]
         self.install("link", f"_lib/libwwae_cpu_{level}.so", objects, link)
@@ -191,7 +193,7 @@ class NinjaFile:
         host_flags = ",".join(["-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas", self.prefix_map])
         includes = ["-Icsrc", "-isystem", str(self.torch / "include")]
         flags = [
-            *COMMON_FLAGS, "-DUSE_CUDA", f"-Xcompiler={host_flags}", "--threads=2",
+            *COMMON_FLAGS, STABLE_ABI, "-DUSE_CUDA", f"-Xcompiler={host_flags}", "--threads=2",
             *gencode_flags(cuda.archs), *includes,
         ]  # fmt: skip
         self.rule("nvcc", f"{shlex.quote(cuda.nvcc)} $flags -MD -MF $out.d -c $in -o $out", depfile=True)
@@ -216,20 +218,28 @@ class NinjaFile:
             source.touch()
         return self.build(self.directory / "stub" / "libtorch_cuda.so", "link", [source], ["-fPIC", "-Wl,-soname,libtorch_cuda.so"])
 
+    def python_module(self, name: str, sources: list[Path], flags: list[str], link: list[str]) -> None:
+        """A module `wwae.<name>`. PyTorch's headers come first: they bring the pybind11 that PyTorch was built with."""
+        includes = [self.torch / "include", pybind11.get_include(), sysconfig.get_path("include")]
+        system = [word for path in includes for word in ("-isystem", str(path))]
+        objects = self.objects("cxx", sources, name, [*COMMON_FLAGS, *HOST_FLAGS, self.prefix_map, *flags, *system])
+        self.install("link", f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}", objects, link)
+
+    def autograd(self) -> None:
+        link = [f"-L{self.torch / 'lib'}", "-ltorch_python", "-ltorch_cpu", "-lc10"]
+        self.python_module("_autograd", sources("csrc/autograd", "*.cpp"), ["-Icsrc"], link)
+
     def build_info(self, version: str, levels: list[str], cuda: Cuda) -> None:
         facts = {
             "WWAE_VERSION": version,
+            "WWAE_TORCH_VERSION": Version(installed_version("torch")).public,
             "WWAE_CPU_LEVELS": ",".join(levels),
             "WWAE_CUDA_VERSION": "" if cuda.left_out else str(cuda.version),
             "WWAE_CUDA_ARCHS": ",".join(map(str, cuda.archs)),
             "WWAE_CUDA_LEFT_OUT": cuda.left_out or "",
         }
         defines = [f'-D{name}="{value}"' for name, value in facts.items()]
-        includes = [pybind11.get_include(), sysconfig.get_path("include"), str(self.torch / "include")]
-        system = [word for path in includes for word in ("-isystem", path)]
-        flags = [*COMMON_FLAGS, *HOST_FLAGS, self.prefix_map, *defines, *system]
-        objects = self.objects("cxx", [Path("csrc/build_info.cpp")], "build_info", flags)
-        self.install("link", f"_C{sysconfig.get_config_var('EXT_SUFFIX')}", objects, [])
+        self.python_module("_C", [Path("csrc/build_info.cpp")], defines, [])
 
     def install(self, rule: str, name: str, objects: list[Path], flags: list[str], implicit: list[Path] = ()) -> None:
         self.outputs.append(Path(name))
@@ -270,6 +280,7 @@ class NinjaBuild(build_ext):
                 generated.cpu_library(level, flags)
             if cuda.left_out is None:
                 generated.cuda_library(cuda)
+            generated.autograd()
             generated.build_info(self.distribution.get_version(), list(levels), cuda)
             generated.write()
             self.run_ninja(directory)
@@ -287,7 +298,7 @@ class NinjaBuild(build_ext):
         in_place = self.inplace or self.editable_mode
         package = (ROOT if in_place else Path(self.build_lib)) / "wwae"
         wanted = {package / name for name in outputs}
-        for stale in {*package.glob("_lib/*.so"), *package.glob("_C*.so")} - wanted:
+        for stale in {*package.glob("_lib/*.so"), *package.glob("_*.so")} - wanted:
             stale.unlink()
         for name in outputs:
             target = package / name

@@ -1,7 +1,8 @@
 """Loads the compiled kernel libraries and remembers why one is missing.
 
 The libraries register implementations of operators whose schemas Python defines, so `cpu_library` and `cuda_library` are
-called once the schemas exist. `wwae` works without either: operations then run on Triton or on the reference.
+called once the schemas exist. `wwae` works without either: operations then run on Triton or on the reference. `autograd_library`
+is no kernel: without it the derivatives of hard pooling run in Python, as those of all other operations.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ class Library:
     """A kernel library, loaded or not.
 
     Attributes:
-        name: `"cpu"` or `"cuda"`.
+        name: `"cpu"`, `"cuda"` or `"autograd"`.
         level: instruction set of the loaded CPU library (`"baseline"`, `"avx2"`, `"avx512"`), compute capabilities of
-            the loaded CUDA library (`"80,86,89,90"`), None when the library is not loaded.
+            the loaded CUDA library (`"80,86,89,90"`), PyTorch of the autograd library (`"2.14.1"`), None when the
+            library is not loaded.
         reason: why the library is not loaded, in words; None when it is.
         cause: the exception that stopped loading, if there was one.
     """
@@ -75,6 +77,21 @@ def cuda_library() -> Library:
         left_out = build_info().get("cuda_left_out") or "run `pip install -e .` in the source tree"
         return Library("cuda", reason=f"not built: {left_out}")
     return _load("cuda", path, build_info().get("cuda_archs", "unknown"))
+
+
+@cache
+def autograd_library() -> Library:
+    """Loads `wwae._autograd` where this PyTorch is the one it was built with: it uses more than the stable ABI."""
+    built_with, here = build_info().get("torch"), torch.__version__.partition("+")[0]
+    if built_with is None:
+        return Library("autograd", reason="not built: run `pip install -e .` in the source tree")
+    if built_with != here:
+        return Library("autograd", reason=f"built with PyTorch {built_with}, this is {here}; installing wwae again builds it")
+    try:
+        import_module("wwae._autograd")
+    except ImportError as error:
+        return Library("autograd", reason=f"wwae._autograd failed to load: {error}", cause=error)
+    return Library("autograd", level=here)
 
 
 def _load(name: str, path: Path, level: str) -> Library:

@@ -131,7 +131,7 @@ def test_error_inputs_are_refused_as_pytorch_refuses_them(op):
     ours, theirs = getattr(wwae.ops, name), getattr(F, name)
     module = {"max_pool2d": wwae.nn.MaxPool2d, "max_unpool2d": wwae.nn.MaxUnpool2d}[name]
     errors = list(op.error_inputs("cpu"))
-    assert len(errors) >= 3
+    assert errors  # how many differs from version to version
     for error in errors:
         sample = error.sample_input
         for call in (theirs, ours, lambda x, *args, **kwargs: as_module(module, x, args, kwargs)):

@@ -2,17 +2,21 @@
 
 An operation has two derivative registrations made from one set of formulas. ``torch.library.register_autograd`` serves
 ``torch.compile`` and ``torch.export``, but has no forward mode and no ``torch.func`` transforms. A ``torch.autograd.Function``
-serves eager mode and ``torch.func``, but does not compile.
+serves eager mode and ``torch.func``, but does not compile. Plain calls of hard pooling and unpooling in eager mode are served by the
+same formulas in C++, ``csrc/autograd``, where that library is loaded. So are those of its fusions with bias or batch norm and ReLU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+
+from wwae._extension import autograd_library
 
 LIBRARY = torch.library.Library("wwae", "DEF")
 
@@ -33,12 +37,17 @@ class Differentiable(torch.autograd.Function):
     """An operation with its derivatives: a subclass gives ``setup_context``, ``backward`` and ``jvp``.
 
     ``tensors`` is the number of leading arguments that are tensors; the others are constants. Where some of them have no batch
-    dimension, the subclass gives its own ``vmap``.
+    dimension, the subclass gives its own ``vmap``. Where backward is one fused operation, ``composed_backward`` takes the arguments of
+    that and is made of operations that have derivatives.
+
+    ``run`` calls the operation; ``in_python`` does so without C++.
     """
 
     operation: ClassVar[torch._ops.OpOverload]
     tensors: ClassVar[int]
     run: ClassVar[Callable[..., Any]]
+    in_python: ClassVar[Callable[..., Any]]
+    composed_backward: ClassVar[Callable[..., Any] | None] = None
     eager: ClassVar[type[torch.autograd.Function]]
 
     def __init_subclass__(cls) -> None:
@@ -47,7 +56,8 @@ class Differentiable(torch.autograd.Function):
         if "vmap" not in vars(cls):
             setattr(cls, "vmap", staticmethod(lambda info, dims, *arguments: _fold_batch(cls, info, dims, arguments)))  # noqa: B010
         cls.eager = _with_combined_forward(cls)
-        cls.run = staticmethod(_runner(cls))
+        cls.in_python = staticmethod(_runner(cls))
+        cls.run = staticmethod(_in_eager_mode(cls))
         torch.library.register_autograd(cls.operation, cls.backward, setup_context=cls.setup_context, lib=LIBRARY)
 
 
@@ -67,6 +77,23 @@ def _of_gradients(backward: Callable[..., tuple]) -> Callable[..., tuple]:
         return (None,) * len(ctx.needs_input_grad)
 
     return call
+
+
+def _in_eager_mode(function: type[Differentiable]) -> Callable[..., Any]:
+    """What calls the operation: in C++ where that library is loaded, and has it, else :func:`_runner`'s function."""
+    in_python = function.in_python
+    if autograd_library().reason is not None:
+        return in_python
+    name = function.operation._schema.name.removeprefix("wwae::")
+    in_cpp = import_module("wwae._autograd").in_eager_mode(name, in_python, function.composed_backward)
+    if in_cpp is in_python:
+        return in_python
+
+    def run(*arguments: Any) -> Any:
+        # The compiler can't look into C++.
+        return in_python(*arguments) if torch.compiler.is_compiling() else in_cpp(*arguments)
+
+    return run
 
 
 def _runner(function: type[Differentiable]) -> Callable[..., Any]:

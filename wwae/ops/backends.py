@@ -195,10 +195,11 @@ def show_backends() -> None:
     """Print :func:`backends` as a table, with the versions and libraries behind it, and on a GPU what was measured, and chosen."""
     table = backends()
     build = _extension.build_info()
-    cpu, cuda = _extension.cpu_library(), _extension.cuda_library()
+    cpu, cuda, autograd = _extension.cpu_library(), _extension.cuda_library(), _extension.autograd_library()
     print(f"wwae {build.get('version', '(not built)')}, torch {torch.__version__}, CUDA of torch: {torch.version.cuda or 'none'}")
     print(f"CPU kernels:  {cpu.reason or 'instruction set ' + str(cpu.level)}, {torch.get_num_threads()} threads")
     print(f"CUDA kernels: {cuda.reason or 'built for compute capabilities ' + str(cuda.level)}")
+    print(f"Derivatives of hard pooling: {'in Python, ' + autograd.reason if autograd.reason else 'in C++'}")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none found"
     print(f"GPU: {gpu}")
     if _forced() != "auto":

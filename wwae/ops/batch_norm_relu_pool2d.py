@@ -83,13 +83,35 @@ class BatchNormReLUPool2d(Differentiable):
         ctx.dtypes = weight.dtype, bias.dtype
 
     @staticmethod
+    def composed_backward(
+        grad: Tensor,
+        values: Tensor,
+        offsets: Tensor,
+        x: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        weight: Tensor,
+        training: bool,
+        eps: float,
+        *geometry: Pair,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        normal, deviation = _normalised(x, mean, variance, training, eps)
+        passed = masked_gradient(grad, values).to(normal.dtype)
+        at_switches = SwitchGather2d.run(normal, offsets, *geometry, "sum")
+        grad_bias = passed.sum((0, 2, 3))
+        grad_weight = (passed * at_switches).sum((0, 2, 3))
+        full = SwitchUnpool2d.run(in_layout_of(passed, offsets), offsets, *geometry, spatial_size(x), "sum")
+        if training:
+            count = x.shape[0] * x.shape[2] * x.shape[3]
+            full = full - (per_channel(grad_bias) + normal * per_channel(grad_weight)) / count
+        return (full * per_channel(weight.to(normal.dtype) / deviation)).to(x.dtype), grad_weight, grad_bias
+
+    @staticmethod
     def backward(ctx: Any, grad_values: Tensor, *_others: Tensor | None) -> tuple:
         x, weight, values, offsets, mean, variance = ctx.saved_tensors
+        run = BatchNormReLUPool2d.composed_backward if differentiated_again() else backward_operation.run
         grad = in_layout_of(grad_values, offsets)
-        if differentiated_again():
-            grads = _composed_backward(ctx, grad)
-        else:
-            grads = backward_operation.run(grad, values, offsets, x, mean, variance, weight, ctx.training, ctx.eps, *ctx.geometry)
+        grads = run(grad, values, offsets, x, mean, variance, weight, ctx.training, ctx.eps, *ctx.geometry)
         grad_x, grad_weight, grad_bias = grads
         constants = (None,) * 8  # mean, variance, eps, geometry, ceil_mode
         return grad_x, grad_weight.to(ctx.dtypes[0]), grad_bias.to(ctx.dtypes[1]), *constants
@@ -98,8 +120,8 @@ class BatchNormReLUPool2d(Differentiable):
     def jvp(
         ctx: Any, tangent: Tensor | None, weight_tangent: Tensor | None, bias_tangent: Tensor | None, *_constants: Any
     ) -> tuple[Tensor, None, None, None]:
-        _, weight, values, offsets, *_ = ctx.saved_tensors
-        normal, deviation = _normalised(ctx)
+        x, weight, values, offsets, mean, variance = ctx.saved_tensors
+        normal, deviation = _normalised(x, mean, variance, ctx.training, ctx.eps)
         moved = torch.zeros_like(normal)
         if tangent is not None:
             wide = tangent.to(normal.dtype)
@@ -115,30 +137,14 @@ class BatchNormReLUPool2d(Differentiable):
         return masked_gradient(pooled.to(values.dtype), values), None, None, None
 
 
-def _normalised(ctx: Any) -> tuple[Tensor, Tensor]:
+def _normalised(x: Tensor, mean: Tensor, variance: Tensor, training: bool, eps: float) -> tuple[Tensor, Tensor]:
     """``(x - mean) / deviation`` and ``deviation``, composed of ``x`` where that is where they come from, to be differentiated."""
-    x, _, _, _, mean, variance = ctx.saved_tensors
     wide = x.to(accumulation_dtype(x.dtype))
-    if ctx.training:
+    if training:
         mean = wide.mean((0, 2, 3))
         variance = (wide - per_channel(mean)).square().mean((0, 2, 3))
-    deviation = (variance + ctx.eps).sqrt()
+    deviation = (variance + eps).sqrt()
     return (wide - per_channel(mean)) / per_channel(deviation), deviation
-
-
-def _composed_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of ``x``, ``weight`` and ``bias``, made of operations that have derivatives."""
-    x, weight, values, offsets, *_ = ctx.saved_tensors
-    normal, deviation = _normalised(ctx)
-    passed = masked_gradient(grad, values).to(normal.dtype)
-    at_switches = SwitchGather2d.run(normal, offsets, *ctx.geometry, "sum")
-    grad_bias = passed.sum((0, 2, 3))
-    grad_weight = (passed * at_switches).sum((0, 2, 3))
-    full = SwitchUnpool2d.run(in_layout_of(passed, offsets), offsets, *ctx.geometry, spatial_size(x), "sum")
-    if ctx.training:
-        count = x.shape[0] * x.shape[2] * x.shape[3]
-        full = full - (per_channel(grad_bias) + normal * per_channel(grad_weight)) / count
-    return (full * per_channel(weight.to(normal.dtype) / deviation)).to(x.dtype), grad_weight, grad_bias
 
 
 def batch_norm_relu_pool2d(

@@ -22,7 +22,7 @@ from wwae.ops._relu import differentiated_again, fold_into_channels, masked_grad
 from wwae.ops.switch_gather2d import SwitchGather2d
 from wwae.ops.switch_unpool2d import SwitchUnpool2d, in_layout_of
 from wwae.ops.switches import Switches, _make
-from wwae.reference.window import Pair, offset_dtype, spatial_size
+from wwae.reference.window import Pair, accumulation_dtype, offset_dtype, spatial_size
 
 __all__ = ["bias_relu_pool2d"]
 
@@ -64,15 +64,17 @@ class BiasReLUPool2d(Differentiable):
         ctx.bias_dtype = bias.dtype
 
     @staticmethod
+    def composed_backward(grad: Tensor, values: Tensor, offsets: Tensor, *sizes: Pair) -> tuple[Tensor, Tensor]:
+        passed = masked_gradient(grad, values)
+        grad_x = SwitchUnpool2d.run(passed, offsets, *sizes, "sum")
+        return grad_x, passed.sum((0, 2, 3), dtype=accumulation_dtype(grad.dtype))
+
+    @staticmethod
     def backward(ctx: Any, grad_values: Tensor, _grad_offsets: Tensor | None) -> tuple:
         values, offsets = ctx.saved_tensors
+        run = BiasReLUPool2d.composed_backward if differentiated_again() else backward_operation.run
         grad = in_layout_of(grad_values, offsets)
-        if differentiated_again():
-            passed = masked_gradient(grad, values)
-            grad_x = SwitchUnpool2d.run(passed, offsets, *ctx.geometry, ctx.input_size, "sum")
-            grad_bias = passed.sum((0, 2, 3), dtype=ctx.bias_dtype)
-        else:
-            grad_x, grad_bias = backward_operation.run(grad, values, offsets, *ctx.geometry, ctx.input_size)
+        grad_x, grad_bias = run(grad, values, offsets, *ctx.geometry, ctx.input_size)
         return grad_x, grad_bias.to(ctx.bias_dtype), None, None, None, None, None  # geometry, ceil_mode
 
     @staticmethod
