@@ -30,6 +30,17 @@ Tensor apply(Arguments& arguments, std::index_sequence<input...>) {
   return Derivative::apply(given[input].toTensor()..., arguments);
 }
 
+// What backward gets besides tensors: a list, because compiled autograd takes no tuple that holds lists.
+inline void keep_constants(AutogradContext* context, const Arguments& constants) {
+  c10::impl::GenericList list(c10::AnyType::get());
+  for (const IValue& constant : constants) list.push_back(constant);
+  context->saved_data["constants"] = std::move(list);
+}
+
+inline void append_constants(AutogradContext* context, Arguments& arguments) {
+  for (const IValue& constant : context->saved_data["constants"].toListRef()) arguments.push_back(constant);
+}
+
 // Runs a plain call, with a node where a gradient may be asked for; the arguments become the results.
 template <typename Derivative>
 void run(Arguments& arguments) {
@@ -73,13 +84,14 @@ PyObject* call_from_python(PyObject* /*module*/, PyObject* const* objects, Py_ss
   END_HANDLE_TH_ERRORS
 }
 
-// The function of Python. What is no plain call goes to `in_python`; `composed_backward` serves where the fused backward
-// of a Derivative that has one can't.
+// The function of Python. What is no plain call goes to `in_python`; `composed_backward` serves where the fused
+// backward of a Derivative that has one can't.
 template <typename Derivative>
 pybind11::object python_function(pybind11::function in_python, pybind11::object composed_backward) {
   static PyMethodDef definition = {
-      Derivative::kOperation, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call_from_python<Derivative>)),
-      METH_FASTCALL, nullptr};
+      Derivative::kOperation,
+      reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call_from_python<Derivative>)), METH_FASTCALL,
+      nullptr};
   operation_of<Derivative>().set_fallback(std::move(in_python));
   if constexpr (requires { Derivative::backward_operation(); }) {
     Derivative::backward_operation().set_fallback(std::move(composed_backward));

@@ -21,9 +21,9 @@ struct HardPooling : torch::autograd::Function<Derivative> {
   static Tensor forward(AutogradContext* context, const Tensor& /*x*/, Arguments& arguments) {
     const Arguments given = arguments;
     operation_of<Derivative>().run(arguments);
-    Kept kept = Derivative::keep(given, arguments);
+    const Kept kept = Derivative::keep(given, arguments);
     context->save_for_backward({kept.switches});
-    context->saved_data["constants"] = c10::ivalue::Tuple::create(std::move(kept.constants));
+    keep_constants(context, kept.constants);
     context->set_materialize_grads(false);
     return arguments[0].toTensor();
   }
@@ -32,9 +32,7 @@ struct HardPooling : torch::autograd::Function<Derivative> {
     if (!grads[0].defined()) return {Tensor(), Tensor()};
     const Tensor switches = context->get_saved_variables()[0];
     Arguments arguments = {Derivative::kInTheirLayout ? in_layout_of(grads[0], switches) : grads[0], switches};
-    for (const IValue& constant : context->saved_data["constants"].toTupleRef().elements()) {
-      arguments.push_back(constant);
-    }
+    append_constants(context, arguments);
     return {call<typename Derivative::Transposed>(std::move(arguments)), Tensor()};
   }
 };

@@ -104,8 +104,9 @@ void Operation::run_fallback(Arguments& arguments) const {
   pybind11::tuple objects(arguments.size());
   for (size_t i = 0; i < arguments.size(); ++i) objects[i] = written(arguments[i]);
   const pybind11::object result = pybind11::reinterpret_borrow<pybind11::object>(fallback_)(*objects);
-  const auto results = pybind11::isinstance<pybind11::tuple>(result) ? pybind11::reinterpret_borrow<pybind11::tuple>(result)
-                                                                     : pybind11::make_tuple(result);
+  const auto results = pybind11::isinstance<pybind11::tuple>(result)
+                           ? pybind11::reinterpret_borrow<pybind11::tuple>(result)
+                           : pybind11::make_tuple(result);
   arguments.clear();
   for (const pybind11::handle each : results) arguments.emplace_back(THPVariable_Unpack(each.ptr()));
 }

@@ -24,8 +24,7 @@ struct ReLUPooling : torch::autograd::Function<Derivative> {
     const Arguments given = arguments;
     operation_of<Derivative>().run(arguments);
     Derivative::keep(context, given, arguments);
-    const Arguments dtypes = {static_cast<int64_t>(differentiable.scalar_type())...};
-    context->saved_data["dtypes"] = c10::ivalue::Tuple::create(dtypes);
+    context->saved_data["dtypes"] = c10::List<int64_t>({static_cast<int64_t>(differentiable.scalar_type())...});
     context->set_materialize_grads(false);
     return arguments[0].toTensor();
   }
@@ -34,17 +33,15 @@ struct ReLUPooling : torch::autograd::Function<Derivative> {
     variable_list results(kInputs + 1);  // the last one stands for the arguments as a whole
     if (!grads[0].defined()) return results;
     Arguments arguments = Derivative::arguments(grads[0], context->get_saved_variables());
-    for (const IValue& constant : context->saved_data["constants"].toTupleRef().elements()) {
-      arguments.push_back(constant);
-    }
+    append_constants(context, arguments);
     if (!at::GradMode::is_enabled() && Operation::serves(arguments)) {
       backward_operation().run(arguments);
     } else {
       backward_operation().run_fallback(arguments);
     }
-    const auto& dtypes = context->saved_data["dtypes"].toTupleRef().elements();
+    const std::vector<int64_t> dtypes = context->saved_data["dtypes"].toIntVector();
     for (size_t i = 0; i < kInputs; ++i) {
-      results[i] = arguments[i].toTensor().to(static_cast<at::ScalarType>(dtypes[i].toInt()));
+      results[i] = arguments[i].toTensor().to(static_cast<at::ScalarType>(dtypes[i]));
     }
     return results;
   }
@@ -65,8 +62,7 @@ struct BiasReLUPool2dBackward : wwae::ReLUPooling<BiasReLUPool2dBackward, 2> {
 
   static void keep(wwae::AutogradContext* context, const wwae::Arguments& given, const wwae::Arguments& results) {
     context->save_for_backward({results[0].toTensor(), results[1].toTensor()});
-    context->saved_data["constants"] = c10::ivalue::Tuple::create(
-        wwae::Arguments{given[2], given[3], given[4], given[5], wwae::spatial_size(given[0])});
+    wwae::keep_constants(context, {given[2], given[3], given[4], given[5], wwae::spatial_size(given[0])});
   }
 
   static wwae::Arguments arguments(const at::Tensor& grad, const wwae::variable_list& kept) {
@@ -87,8 +83,7 @@ struct BatchNormReLUPool2dBackward : wwae::ReLUPooling<BatchNormReLUPool2dBackwa
     context->save_for_backward({results[0].toTensor(), results[1].toTensor(), given[0].toTensor(),
                                 results[2].toTensor(), results[3].toTensor(), given[1].toTensor()});
     const bool training = given[3].isNone();
-    context->saved_data["constants"] =
-        c10::ivalue::Tuple::create(wwae::Arguments{training, given[5], given[6], given[7], given[8], given[9]});
+    wwae::keep_constants(context, {training, given[5], given[6], given[7], given[8], given[9]});
   }
 
   static wwae::Arguments arguments(const at::Tensor& grad, const wwae::variable_list& kept) {

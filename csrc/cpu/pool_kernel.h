@@ -3,7 +3,7 @@
 //
 // Contiguous, work item = one row of windows of one plane, vector lanes = windows (pool_plane.h), or, where rows are
 // short, a block of planes (plane_blocks.h). Channels-last, work item = a row of windows of one image, vector lanes =
-// channels, tap after tap (below).
+// channels, tap after tap (below); where an activation rounds, it goes over the rows first (activated_rows.h).
 //
 // Bytes moved per window, s = element size, o = offset size: read KH * KW * s when windows do not overlap, write s + o,
 // and 8 more with indices, which are made from the offsets while those are still in the cache.
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/dtype.h"
+#include "cpu/activated_rows.h"
 #include "cpu/activation.h"
 #include "cpu/index_writer.h"
 #include "cpu/lanes.h"
@@ -22,12 +23,12 @@
 
 namespace wwae {
 
-// All channels of one window of a channels-last image (H, W, C); `rows` and `columns` are its real taps, `channel` what
-// the activation calls the first channel.
+// All channels of one window of a channels-last image (H, W, C); `rows` and `columns` are its real taps, `row` is the
+// row of the first of them, `channel` what the activation calls the first channel.
 template <typename scalar_t, typename offset_t, typename Activation>
-void pool_pixel(const Geometry& g, const Activation& activation, const element_t<scalar_t>* image, int64_t channels,
-                int64_t channel, int64_t oh, int64_t ow, Range<int64_t> rows, Range<int64_t> columns,
-                element_t<scalar_t>* values, offset_t* offsets) {
+void pool_pixel(const Geometry& g, const Activation& activation, const element_t<scalar_t>* row, int64_t channels,
+                int64_t channel, int64_t ow, Range<int64_t> rows, Range<int64_t> columns, element_t<scalar_t>* values,
+                offset_t* offsets) {
   using E = Element<scalar_t>;
   using element = typename E::type;
   using lane_t = offset_lane_t<element, offset_t>;
@@ -39,8 +40,7 @@ void pool_pixel(const Geometry& g, const Activation& activation, const element_t
   const int64_t row_step = g.h.dilation * g.w.input * channels;
   const int64_t column_step = g.w.dilation * channels;
   const int64_t first_tap = rows.begin * g.w.kernel + columns.begin;
-  const element* first =
-      image + (g.h.position(oh, rows.begin) * g.w.input + g.w.position(ow, columns.begin)) * channels;
+  const element* first = row + g.w.position(ow, columns.begin) * channels;
   // Several vectors at a time, so that a tap reads whole neighbouring cache lines.
   for_offset_chunks<element, offset_t, 4>(channels, [&](auto width, int64_t i) {
     constexpr int U = vectors_in<element>(width);
@@ -75,6 +75,12 @@ void pool_pixel(const Geometry& g, const Activation& activation, const element_t
       store<N>(offsets + i + u * N, convert<offset_t, lane_t, N>(offset[u]));
     }
   });
+}
+
+// The positions from the first of the real taps of a window to the last one; none without a real tap.
+inline Range<int64_t> positions(const Axis& axis, int64_t window, Range<int64_t> taps) {
+  if (taps.begin >= taps.end) return {0, 0};
+  return {axis.position(window, taps.begin), axis.position(window, taps.end - 1) + 1};
 }
 
 inline std::vector<Range<int64_t>> real_taps(const Axis& axis) {
@@ -155,8 +161,9 @@ void pool_blocks(const Geometry& g, const Activation& activation, int64_t batch,
         }
         for (int64_t ow = 0; ow < g.w.output; ++ow) {
           const int64_t first = (oh * g.w.output + ow) * group.images;
-          pool_pixel<scalar_t, uint8_t>(g, activation, image, group.images, channel, oh, ow, rows[oh], columns[ow],
-                                        best.data() + first, where.data() + first);
+          pool_pixel<scalar_t, uint8_t>(
+              g, activation, image + positions(g.h, oh, rows[oh]).begin * g.w.input * group.images, group.images,
+              channel, ow, rows[oh], columns[ow], best.data() + first, where.data() + first);
         }
       }
       best.write(values, group);
@@ -196,17 +203,31 @@ void pool_as(const Geometry& g, const Activation& activation, const Tensor& x, M
     });
     return;
   }
-  const int64_t row_size = g.w.output * channels;
-  parallel_for(0, batch * g.h.output, grain_size(g.taps() * row_size), [&](int64_t begin, int64_t end) {
-    for_each_item(begin, end, g.h.output, [&](int64_t n, int64_t oh) {
-      for (int64_t ow = 0; ow < g.w.output; ++ow) {
-        const int64_t first = (n * g.h.output + oh) * row_size + ow * channels;
-        pool_pixel<scalar_t, offset_t>(g, activation, input + n * map * channels, channels, 0, oh, ow, rows[oh],
-                                       columns[ow], value + first, offset + first);
-        writer.write(oh, ow, first, channels);
-      }
+  const auto pool_rows = [&](const auto& applied, const auto& make_rows) {
+    const int64_t row_size = g.w.output * channels;
+    parallel_for(0, batch * g.h.output, grain_size(g.taps() * row_size), [&](int64_t begin, int64_t end) {
+      auto rows_of = make_rows();
+      for_each_item(begin, end, g.h.output, [&](int64_t n, int64_t oh) {
+        const element_t<scalar_t>* row = rows_of(n, positions(g.h, oh, rows[oh]));
+        for (int64_t ow = 0; ow < g.w.output; ++ow) {
+          const int64_t first = (n * g.h.output + oh) * row_size + ow * channels;
+          pool_pixel<scalar_t, offset_t>(g, applied, row, channels, 0, ow, rows[oh], columns[ow], value + first,
+                                         offset + first);
+          writer.write(oh, ow, first, channels);
+        }
+      });
     });
-  });
+  };
+  if constexpr (std::is_same_v<Activation, Identity> || kSumsAreElements<scalar_t>) {
+    pool_rows(activation, [&] {
+      return [&](int64_t n, Range<int64_t> needed) { return input + (n * map + needed.begin * g.w.input) * channels; };
+    });
+  } else {
+    pool_rows(Identity(), [&] {
+      return [kept = ActivatedRows<scalar_t, Activation>(g, activation, input, channels)](
+                 int64_t n, Range<int64_t> needed) mutable { return kept.get(n, needed); };
+    });
+  }
 }
 
 // Pools x (N, C, H, W) into values, offsets and, unless null, indices: (N, C, OH, OW), allocated in the layout of x.

@@ -49,7 +49,8 @@ def test_wheel_holds_every_module_and_library(wheel):
     assert (modules | kernels) - names == set()
     levels = {Path(name).name for name in names if name.startswith("wwae/_lib/libwwae_cpu_")}
     assert "libwwae_cpu_baseline.so" in levels
-    assert any(name.startswith("wwae/_C.") for name in names)
+    for module in ("_C", "_autograd"):
+        assert any(name.startswith(f"wwae/{module}.") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "csrc/", "triton_kernels/", "build/"))]
 
 
