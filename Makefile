@@ -31,8 +31,8 @@ help:
 	@echo "make clean      remove what was built; $(VENV) and runs stay"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter of $(VENV); the default is python3."
-	@echo "OPTIONS='-k switch_' measures a part: its rows replace the older ones of the results file. OPTIONS=--memory-only measures the"
-	@echo "peak of memory of what was timed before, and leaves the times."
+	@echo "OPTIONS='-k switch_ --providers wwae,eager' measures a part, these two in turns: its rows replace the older ones of the results"
+	@echo "file. OPTIONS=--memory-only measures the peak of memory of what was timed before, and leaves the times."
 
 install: $(VENV)/.installed
 

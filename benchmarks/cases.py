@@ -17,6 +17,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DIRECTIONS = ("forward", "backward", "step")
 PROVIDERS = ("copy", "wwae", "eager", "compile")
 MATMUL = "matmul"
+ALL_PROVIDERS = (*PROVIDERS, MATMUL)
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ class Setting:
     direction: str
     provider: str
 
-    def __str__(self) -> str:
-        return "-".join((self.case.name, self.dtype, self.layout, self.direction, self.provider))
+    @property
+    def comparison(self) -> str:
+        """What it shares with the settings that it is compared with: all but the provider."""
+        return "-".join((self.case.name, self.dtype, self.layout, self.direction))
 
     @property
     def computes(self) -> bool:
@@ -110,7 +113,7 @@ def quick_cases() -> list[Case]:
     return [Case("small", 1, 8, 16, kernel=2, stride=2), Case("small-overlapping", 1, 8, 15, kernel=3, stride=2)]
 
 
-def settings(chosen: list[Case], dtypes: tuple[str, ...], providers: tuple[str, ...] = PROVIDERS) -> Iterator[Setting]:
-    """Every combination; the providers of one comparison follow each other, so that they meet the same machine."""
-    for combination in product(chosen, dtypes, LAYOUTS, DIRECTIONS, providers):
-        yield Setting(*combination)
+def comparisons(chosen: list[Case], dtypes: tuple[str, ...], providers: tuple[str, ...]) -> Iterator[tuple[Setting, ...]]:
+    """Every combination, each as the settings that differ in nothing but the provider; none without providers."""
+    for combination in product(chosen, dtypes, LAYOUTS, DIRECTIONS) if providers else ():
+        yield tuple(Setting(*combination, provider) for provider in providers)

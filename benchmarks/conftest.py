@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch._functorch.config
 
 from benchmarks import results
-from benchmarks.cases import MATMUL, PROVIDERS, Setting, quick_cases, settings
-from benchmarks.measure import Operation, prepare, time_call
+from benchmarks.cases import ALL_PROVIDERS, PROVIDERS, Setting, comparisons, quick_cases
+from benchmarks.measure import Operation, prepare
 from benchmarks.memory import peak_bytes
 from benchmarks.table import memory, plain, table
+from benchmarks.timing import time_calls
 
 _ROWS = pytest.StashKey[list[results.Row]]()
 _BATCH = {"cpu": 4, "cuda": 64}
@@ -20,9 +24,19 @@ _BATCH = {"cpu": 4, "cuda": 64}
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("wwae benchmarks")
     group.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="where to measure (default: cpu)")
+    known = ",".join(ALL_PROVIDERS)
+    group.addoption("--providers", type=_providers, default=known, help=f"who is compared (default: {known}, as the operation has)")
     group.addoption("--quick", action="store_true", help="maps of a few kilobytes, to try the suite; written only with --results")
     group.addoption("--memory-only", action="store_true", help="measure peak memory alone, into rows that were timed before")
     group.addoption("--results", type=Path, help="file to merge the rows into (default: benchmarks/results/<machine>.json)")
+
+
+def _providers(names: str) -> tuple[str, ...]:
+    """The providers that a comma-separated list names, in the order of :data:`ALL_PROVIDERS`."""
+    chosen = names.split(",")
+    if unknown := set(chosen) - set(ALL_PROVIDERS):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(map(repr, unknown)))}; known: {', '.join(ALL_PROVIDERS)}")
+    return tuple(provider for provider in ALL_PROVIDERS if provider in chosen)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,24 +47,42 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     operation = metafunc.module.OPERATION
     option = metafunc.config.getoption
     chosen = quick_cases() if option("quick") else operation.cases(_BATCH[option("device")])
-    providers = PROVIDERS if operation.flops is None else (*PROVIDERS, MATMUL)
-    metafunc.parametrize("setting", list(settings(chosen, operation.dtypes, providers)), ids=str)
+    existing = PROVIDERS if operation.flops is None else ALL_PROVIDERS
+    providers = tuple(provider for provider in option("providers") if provider in existing)
+    compared = list(comparisons(chosen, operation.dtypes, providers))
+    metafunc.parametrize("settings", compared, ids=lambda settings: settings[0].comparison)
 
 
 @pytest.fixture
-def measure(request: pytest.FixtureRequest, setting: Setting):
-    """Measure an operation in the setting of this test and keep the row."""
+def measure(request: pytest.FixtureRequest, settings: tuple[Setting, ...]):
+    """Measure an operation in the settings of this comparison and keep the rows."""
 
     def run(operation: Operation) -> None:
         device = request.config.getoption("device")
         # Backward alone runs many times over one graph, which buffers given away by the first run would not survive.
-        with torch._functorch.config.patch(donated_buffer=setting.direction != "backward"):
-            function, kept = prepare(operation, setting, device)
-            times = None if request.config.getoption("memory_only") else time_call(request, function, device)
-            peak = peak_bytes(function, device) if setting.computes else None
-        request.config.stash[_ROWS].append(results.make_row(operation, setting, times, kept, peak))
+        with torch._functorch.config.patch(donated_buffer=settings[0].direction != "backward"):
+            prepared, failures = _prepare_each(operation, settings, device)
+            functions = [function for function, _ in prepared.values()]
+            untimed = request.config.getoption("memory_only") or not functions
+            times = [None] * len(functions) if untimed else time_calls(request, functions, device)
+            peaks = [peak_bytes(function, device) if setting.computes else None for setting, (function, _) in prepared.items()]
+        for (setting, (_, kept)), time, peak in zip(prepared.items(), times, peaks, strict=True):
+            request.config.stash[_ROWS].append(results.make_row(operation, setting, time, kept, peak))
+        if failures:
+            pytest.fail("\n".join(failures), pytrace=False)
 
     return run
+
+
+def _prepare_each(operation: Operation, settings: tuple[Setting, ...], device: str) -> tuple[dict[Setting, Any], list[str]]:
+    """What :func:`prepare` gives for each setting, and what went wrong: one provider that fails does not stop the others."""
+    prepared, failures = {}, []
+    for setting in settings:
+        try:
+            prepared[setting] = prepare(operation, setting, device)
+        except Exception:
+            failures.append(f"{setting.provider}: {traceback.format_exc()}")
+    return prepared, failures
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,14 +1,12 @@
-"""One measurement: build the call, hold its result against the definition, time it."""
+"""What is measured: build the call, and hold its result against the definition."""
 
 from __future__ import annotations
 
 import functools
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -48,15 +46,6 @@ class Operation:
     rounding: float | None = None
     cases: Callable[[int], list[Case]] = cases
     flops: Callable[[Setting], int] | None = None
-
-
-@dataclass(frozen=True)
-class Times:
-    """Milliseconds of a call at three quantiles."""
-
-    p20: float
-    p50: float
-    p80: float
 
 
 def prepare(operation: Operation, setting: Setting, device: str) -> tuple[Callable[[], Any], int | None]:
@@ -160,26 +149,3 @@ def _bytes_kept(leaf: Tensor, call: Callable[[Tensor], Any]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         _alive = call(leaf.detach().requires_grad_())
     return sum(kept.values())
-
-
-def time_call(request: pytest.FixtureRequest, function: Callable[[], Any], device: str) -> Times:
-    """Time a call: on the CPU with pytest-benchmark, on a GPU inside a CUDA graph with the L2 cache flushed before each run."""
-    if device == "cpu":
-        benchmark = request.getfixturevalue("benchmark")
-        benchmark(function)
-        return quantiles(benchmark.stats.stats.data)
-    from triton.testing import do_bench
-
-    function()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        function()
-    p20, p50, p80 = do_bench(graph.replay, rep=200, quantiles=(0.2, 0.5, 0.8))
-    return Times(p20, p50, p80)
-
-
-def quantiles(seconds: list[float]) -> Times:
-    """Quantiles of the times of single calls."""
-    tenths = statistics.quantiles([1e3 * s for s in seconds], n=10, method="inclusive")
-    return Times(tenths[1], tenths[4], tenths[7])

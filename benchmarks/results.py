@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 import wwae
-from benchmarks.cases import DIRECTIONS, DTYPES, LAYOUTS, MATMUL, PROVIDERS, Setting
-from benchmarks.measure import Operation, Times
+from benchmarks.cases import ALL_PROVIDERS, DIRECTIONS, DTYPES, LAYOUTS, Setting
+from benchmarks.measure import Operation
+from benchmarks.timing import Times
 
 DIRECTORY = Path(__file__).parent / "results"
 
@@ -152,7 +153,7 @@ def _used(runs: dict[str, Any], rows: Iterable[Row]) -> dict[str, Any]:
 
 def _order(row: Row) -> tuple[Any, ...]:
     """The order of measurement, which puts the rows of one comparison together."""
-    places = (list(DTYPES), list(LAYOUTS), DIRECTIONS, (*PROVIDERS, MATMUL))
+    places = (list(DTYPES), list(LAYOUTS), DIRECTIONS, ALL_PROVIDERS)
     names = (row["dtype"], row["layout"], row["direction"], row["provider"])
     return row["operation"], row["case"], *(place.index(name) for place, name in zip(places, names, strict=True))
 

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmark suite: counted bytes, quantiles, the results file, the tables."""
+"""The arithmetic of the benchmark suite: counted bytes, the results file, the tables."""
 
 import json
 import subprocess
@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import results, table, traffic
-from benchmarks.cases import PROVIDERS, Case, Setting, cases, convolved_cases, quick_cases, settings
+from benchmarks.cases import PROVIDERS, Case, Setting, cases, comparisons, convolved_cases, quick_cases
 from benchmarks.convolution import convolution_flops
-from benchmarks.measure import quantiles
 
 CASE = Case("a", batch=2, channels=3, size=8, kernel=2, stride=2)
 SETTING = Setting(CASE, "float32", "contiguous", "forward", "wwae")
@@ -74,15 +73,16 @@ def test_a_table_of_what_multiplies_has_a_column_for_the_product_of_matrices():
     assert lines[1][4:] == ("2.000", "1.0", "50", "75", "2.00", "–")
 
 
-def test_settings_keep_the_providers_of_a_comparison_together():
-    names = [str(s).rpartition("-")[0] for s in settings(quick_cases(), ("float32",))]
-    assert all(len(set(names[i : i + len(PROVIDERS)])) == 1 for i in range(0, len(names), len(PROVIDERS)))
-    assert len(set(names)) * len(PROVIDERS) == len(names)
+def test_the_settings_of_a_comparison_differ_in_their_provider_alone():
+    compared = list(comparisons(quick_cases(), ("float32",), PROVIDERS))
+    assert all([setting.provider for setting in settings] == list(PROVIDERS) for settings in compared)
+    names = [{setting.comparison for setting in settings} for settings in compared]
+    assert names[0] == {"small-float32-contiguous-forward"}
+    assert len(set.union(*names)) == len(names) == sum(map(len, names))
 
 
-def test_quantiles_are_milliseconds():
-    times = quantiles([i / 1e3 for i in range(11)])
-    assert (times.p20, times.p50, times.p80) == pytest.approx((2, 5, 8))
+def test_nobody_is_no_comparison():
+    assert list(comparisons(quick_cases(), ("float32",), ())) == []
 
 
 def test_measuring_again_replaces_rows_and_drops_runs_without_rows():
