@@ -6,6 +6,7 @@
 //
 // Bytes moved per pixel, e = element size: write e, read e / (SH * SW).
 #include <algorithm>
+#include <vector>
 
 #include "common/checks.h"
 #include "common/dtype.h"
@@ -46,16 +47,28 @@ void spread(const element* x, int64_t n, int64_t stride, int64_t s, int64_t widt
 // than a decision for every row.
 constexpr int64_t kSmallPlane = 1024;
 
-// A contiguous plane of `rows` x `columns` elements, from the first `n` rows and columns of the windows.
-template <typename element>
-void spread_plane(const element* x, int64_t x_columns, const Pair& n, const Pair& stride, const Pair& position,
-                  int64_t rows, int64_t columns, element* out) {
-  std::fill_n(out, rows * columns, element{0});
-  for (int64_t oh = 0; oh < n[0]; ++oh) {
-    element* row = out + (position[0] + oh * stride[0]) * columns + position[1];
-    for (int64_t ow = 0; ow < n[1]; ++ow) row[ow * stride[1]] = x[oh * x_columns + ow];
+// Which elements of a plane of windows go to which of the map, for the first `n` rows and columns of windows.
+struct Moves {
+  std::vector<int32_t> from;
+  std::vector<int32_t> to;
+
+  Moves(int64_t x_columns, const Pair& n, const Pair& stride, const Pair& position, int64_t columns) {
+    for (int64_t oh = 0; oh < n[0]; ++oh) {
+      for (int64_t ow = 0; ow < n[1]; ++ow) {
+        from.push_back(static_cast<int32_t>(oh * x_columns + ow));
+        to.push_back(static_cast<int32_t>((position[0] + oh * stride[0]) * columns + position[1] + ow * stride[1]));
+      }
+    }
   }
-}
+
+  template <typename element>
+  void apply(const element* x, element* out) const {
+    const auto count = static_cast<int64_t>(to.size());
+    const int32_t *source = from.data(), *target = to.data();
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < count; ++i) out[target[i]] = x[source[i]];
+  }
+};
 
 template <typename scalar_t>
 void fixed_unpool(const Tensor& x, MemoryFormat layout, const Pair& stride, const Pair& position, const Tensor& map) {
@@ -70,11 +83,11 @@ void fixed_unpool(const Tensor& x, MemoryFormat layout, const Pair& stride, cons
   const element* input = elements<scalar_t>(x);
   element* output = mutable_elements<scalar_t>(map);
   if (contiguous && rows * columns <= kSmallPlane) {
-    const Pair inside = {inside_rows, inside_columns};
+    const Moves moves(x_row_size, {inside_rows, inside_columns}, stride, position, columns);
     return parallel_for(0, images, grain_size(rows * columns), [&](int64_t begin, int64_t end) {
       for (int64_t image = begin; image < end; ++image) {
-        spread_plane(input + image * x_rows * x_row_size, x_row_size, inside, stride, position, rows, columns,
-                     output + image * rows * columns);
+        std::fill_n(output + image * rows * columns, rows * columns, element{0});
+        moves.apply(input + image * x_rows * x_row_size, output + image * rows * columns);
       }
     });
   }
