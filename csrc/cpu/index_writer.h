@@ -24,9 +24,13 @@ class IndexWriter {
   // plane, or all channels of the window (oh, ow).
   void write(int64_t oh, int64_t ow, int64_t first, int64_t count) const {
     if (indices_ == nullptr) return;
-    const int64_t step = row_of_windows_ ? g_.w.stride : 0;  // columns from one output to the next
     const int64_t start = g_.h.start(oh) * g_.w.input + g_.w.start(ow);
-    for_each_tap(first, count, [=](int64_t i, int64_t distance) { return start + i * step + distance; });
+    if (row_of_windows_) {
+      const int64_t step = g_.w.stride;
+      for_each_tap(first, count, [=](int64_t i, int64_t distance) { return start + i * step + distance; });
+    } else {
+      for_each_tap(first, count, [=](int64_t, int64_t distance) { return start + distance; });
+    }
     if (!may_be_windowless_) return;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t window = row_of_windows_ ? ow + i : ow;
@@ -66,15 +70,14 @@ class IndexWriter {
   void for_each_tap(int64_t first, int64_t count, const Index& index) const {
     const auto kernel = static_cast<int32_t>(g_.w.kernel);
     const int32_t reciprocal = (65536 + kernel - 1) / kernel;
-    const int64_t row_step = g_.h.dilation * g_.w.input;
-    const int64_t column_step = g_.w.dilation;
+    const int64_t across = g_.w.dilation;  // from a tap to the next of its row
+    const int64_t down = g_.h.dilation * g_.w.input - kernel * across;  // from behind the last one to the next row
     const offset_t* offset = offsets_ + first;
     int64_t* indices = indices_ + first;
     for (int64_t i = 0; i < count; ++i) {
       // Of bytes the quotient by a product, which is exact for all of them and lets the loop run in vectors.
       const int32_t row = sizeof(offset_t) == 1 ? (offset[i] * reciprocal) >> 16 : offset[i] / kernel;
-      const int32_t column = offset[i] - row * kernel;
-      indices[i] = index(i, row * row_step + column * column_step);
+      indices[i] = index(i, offset[i] * across + row * down);
     }
   }
 
