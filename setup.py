@@ -8,7 +8,8 @@ What is built, into `wwae/`:
 - `_autograd`: csrc/autograd, derivatives of hard pooling in C++.
 
 The kernel libraries use PyTorch's stable ABI, so they are not tied to the PyTorch they were built against; `_autograd`
-is, and with another one its work is done in Python. Everything is compiled by ninja from one generated file, `build/ninja-<python>/build.ninja`, with dependencies tracked per header.
+is, and with another one its work is done in Python. Everything is compiled by ninja from one generated file,
+`build/ninja-<python>/build.ninja`, with dependencies tracked per header.
 
 Environment:
 

@@ -97,10 +97,10 @@ def losses(rows: list[Row], rival: str, runs: Sequence[str]) -> list[str]:
 
 
 def spread_in_words(rows: list[Row]) -> list[str]:
-    """How far % of copy can be trusted."""
+    """How far the machine drifts."""
     spread = spread_of_copies(rows)
     words = "Copies of the same number of bytes in one run take times that differ by a factor of up to"
-    return [] if spread is None else [f"{words} {spread:.1f}; % of copy is that uncertain.", ""]
+    return [] if spread is None else [f"{words} {spread:.1f}: so far the machine drifts from one comparison to the next.", ""]
 
 
 def memory_tables(rows: list[Row], runs: Sequence[str]) -> list[str]:

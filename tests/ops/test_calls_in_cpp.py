@@ -1,4 +1,4 @@
-"""Calls of the operations in C++: the same results, nodes and errors as in Python, and everything that is no plain call in Python."""
+"""Calls of the operations in C++: the same results and errors as in Python, where everything goes that is no plain call."""
 
 import subprocess
 import sys
@@ -282,8 +282,9 @@ def test_another_pytorch_calls_in_python(monkeypatch):
     _extension.autograd_library.cache_clear()
     try:
         monkeypatch.setattr(_extension, "build_info", lambda: {"torch": "2.10.0"})
-        library = _extension.autograd_library()
-        assert library.reason == f"built with PyTorch 2.10.0, this is {torch.__version__.partition('+')[0]}; installing wwae again builds it"
+        here = torch.__version__.partition("+")[0]
+        reason = f"built with PyTorch 2.10.0, this is {here}; installing wwae again builds it"
+        assert _extension.autograd_library().reason == reason
         assert _library._in_eager_mode(SwitchPool2d) is SwitchPool2d.in_python
         monkeypatch.setattr(_extension, "build_info", dict)
         _extension.autograd_library.cache_clear()

@@ -2,8 +2,8 @@
 
 An operation has two derivative registrations made from one set of formulas. ``torch.library.register_autograd`` serves
 ``torch.compile`` and ``torch.export``, but has no forward mode and no ``torch.func`` transforms. A ``torch.autograd.Function``
-serves eager mode and ``torch.func``, but does not compile. Plain calls of hard pooling and unpooling in eager mode are served by the
-same formulas in C++, ``csrc/autograd``, where that library is loaded. So are those of its fusions with bias or batch norm and ReLU.
+serves eager mode and ``torch.func``, but does not compile. Where ``csrc/autograd`` is loaded, plain calls in eager mode of hard
+pooling and unpooling, and of pooling after bias or batch norm, are served by the same formulas in C++.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Differentiable(torch.autograd.Function):
     """An operation with its derivatives: a subclass gives ``setup_context``, ``backward`` and ``jvp``.
 
     ``tensors`` is the number of leading arguments that are tensors; the others are constants. Where some of them have no batch
-    dimension, the subclass gives its own ``vmap``. Where backward is one fused operation, ``composed_backward`` takes the arguments of
-    that and is made of operations that have derivatives.
+    dimension, the subclass gives its own ``vmap``. Where backward is one fused operation, ``composed_backward`` takes the arguments
+    of that and is made of operations that have derivatives.
 
     ``run`` calls the operation; ``in_python`` does so without C++.
     """
