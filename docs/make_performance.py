@@ -100,7 +100,7 @@ def spread_in_words(rows: list[Row]) -> list[str]:
     """How far the machine drifts."""
     spread = spread_of_copies(rows)
     words = "Copies of the same number of bytes in one run take times that differ by a factor of up to"
-    return [] if spread is None else [f"{words} {spread:.1f}: so far the machine drifts from one comparison to the next.", ""]
+    return [] if spread is None else [f"{words} {spread:.1f}; so far does the machine drift from one comparison to the next.", ""]
 
 
 def memory_tables(rows: list[Row], runs: Sequence[str]) -> list[str]:

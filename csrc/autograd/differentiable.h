@@ -8,6 +8,7 @@
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <array>
 #include <string>
 #include <utility>
 
@@ -26,8 +27,8 @@ Operation& operation_of() {
 
 template <typename Derivative, size_t... input>
 Tensor apply(Arguments& arguments, std::index_sequence<input...>) {
-  const Arguments given = arguments;
-  return Derivative::apply(given[input].toTensor()..., arguments);
+  const std::array<Tensor, sizeof...(input)> inputs = {arguments[input].toTensor()...};
+  return Derivative::apply(inputs[input]..., arguments);
 }
 
 // What backward gets besides tensors: a list, because compiled autograd takes no tuple that holds lists.

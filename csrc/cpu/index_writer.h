@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "common/geometry.h"
@@ -68,10 +69,22 @@ class IndexWriter {
   // indices[first + i] = index(i, how far the tap of that output is from its window's first one) for `count` outputs.
   template <typename Index>
   void for_each_tap(int64_t first, int64_t count, const Index& index) const {
+    constexpr int64_t kSmall = 1 << 14;  // no product below exceeds twice its square
+    if (g_.h.extent() <= kSmall && g_.w.extent() <= kSmall && g_.w.input <= kSmall) {
+      for_each_tap_by<int32_t>(first, count, index);
+    } else {
+      for_each_tap_by<int64_t>(first, count, index);
+    }
+  }
+
+  // `distance_t` holds how far apart taps of a window are.
+  template <typename distance_t, typename Index>
+  void for_each_tap_by(int64_t first, int64_t count, const Index& index) const {
     const auto kernel = static_cast<int32_t>(g_.w.kernel);
     const int32_t reciprocal = (65536 + kernel - 1) / kernel;
-    const int64_t across = g_.w.dilation;  // from a tap to the next of its row
-    const int64_t down = g_.h.dilation * g_.w.input - kernel * across;  // from behind the last one to the next row
+    const auto across = static_cast<distance_t>(g_.w.dilation);  // from a tap to the next of its row
+    const auto down =
+        static_cast<distance_t>(g_.h.dilation * g_.w.input - kernel * g_.w.dilation);  // from behind a row
     const offset_t* offset = offsets_ + first;
     int64_t* indices = indices_ + first;
     for (int64_t i = 0; i < count; ++i) {

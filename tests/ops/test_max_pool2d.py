@@ -44,3 +44,17 @@ def test_gradient_keeps_offsets_only():
 def test_integers_are_pooled_by_pytorch(dtype):
     x = torch.randint(0, 100, (1, 2, 6, 6)).to(dtype)
     assert torch.equal(max_pool2d(x, 2), torch.nn.functional.max_pool2d(x, 2))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_indices_of_windows_and_maps_beyond_sixteen_bits(channels_last):
+    """Distances between taps of a window: of a long row, and of a window that is mostly padding."""
+    for shape, arguments in (
+        ((1, 2, 3, 40_000), {"kernel_size": 3, "stride": (1, 2)}),
+        ((1, 2, 2, 3), {"kernel_size": (1, 40_000), "padding": (0, 20_000), "stride": (1, 3)}),
+    ):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        x = x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        expected = torch.nn.functional.max_pool2d(x, **arguments, return_indices=True)
+        for found, wanted in zip(max_pool2d(x, **arguments, return_indices=True), expected, strict=True):
+            assert torch.equal(found, wanted)
