@@ -2,7 +2,7 @@
 
 The libraries register implementations of operators whose schemas Python defines, so `cpu_library` and `cuda_library` are
 called once the schemas exist. `wwae` works without either: operations then run on Triton or on the reference. `autograd_library`
-is no kernel: without it the derivatives of hard pooling run in Python, as those of all other operations.
+holds no kernel: without it pooling is called and differentiated through Python, as all other operations are.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def show_backends() -> None:
     print(f"wwae {build.get('version', '(not built)')}, torch {torch.__version__}, CUDA of torch: {torch.version.cuda or 'none'}")
     print(f"CPU kernels:  {cpu.reason or 'instruction set ' + str(cpu.level)}, {torch.get_num_threads()} threads")
     print(f"CUDA kernels: {cuda.reason or 'built for compute capabilities ' + str(cuda.level)}")
-    print(f"Calls of hard pooling: {'through Python: ' + autograd.reason if autograd.reason else 'through C++'}")
+    print(f"Calls of pooling in eager mode: {'through Python: ' + autograd.reason if autograd.reason else 'through C++'}")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none found"
     print(f"GPU: {gpu}")
     if _forced() != "auto":
