@@ -23,6 +23,19 @@
 
 namespace wwae {
 
+// Whether the sum of all lanes is NaN: it is where one of them is, and may be where there are infinities.
+template <typename T, int N>
+bool sums_to_nan(Vector<T, N> x) {
+  if constexpr (N == 1) {
+    return x != x;
+  } else if constexpr (N == 2) {
+    return sums_to_nan<T, 1>(x[0] + x[1]);
+  } else {
+    constexpr auto lanes = std::make_index_sequence<N / 2>{};
+    return sums_to_nan<T, N / 2>(half_of<0, T, N>(x, lanes) + half_of<1, T, N>(x, lanes));
+  }
+}
+
 // All channels of one window of a channels-last image (H, W, C); `rows` and `columns` are its real taps, `row` is the
 // row of the first of them, `channel` what the activation calls the first channel.
 template <typename scalar_t, typename offset_t, typename Activation>
@@ -46,29 +59,52 @@ void pool_pixel(const Geometry& g, const Activation& activation, const element_t
     constexpr int U = vectors_in<element>(width);
     constexpr int N = width / U;
     Vector<element, N> best[U];
-    Vector<key_t<element>, N> best_key[U];
     Vector<lane_t, N> offset[U];
-    for (int u = 0; u < U; ++u) {
-      best[u] = activation.template channels<N>(channel + i + u * N)(load<N>(first + i + u * N));
-      best_key[u] = E::key(best[u]);
-      offset[u] = broadcast<N>(static_cast<lane_t>(first_tap));
-    }
-    for (int64_t r = 0; r < rows.end - rows.begin; ++r) {
-      const element* x = first + r * row_step + i;
-      const int64_t tap = first_tap + r * g.w.kernel;
-      for (int64_t c = r == 0 ? 1 : 0; c < columns.end - columns.begin; ++c) {
+    // All taps. Unless `careful`, no NaN wins: instead of asking each tap, their sum tells in the end whether there may
+    // be one, which is the result.
+    const auto pass = [&](auto careful) {
+      Vector<key_t<element>, N> best_key[U];
+      Vector<key_t<element>, N> sum[U]{};
+      for (int u = 0; u < U; ++u) {
+        best[u] = activation.template channels<N>(channel + i + u * N)(load<N>(first + i + u * N));
+        best_key[u] = sum[u] = E::key(best[u]);
+        offset[u] = broadcast<N>(static_cast<lane_t>(first_tap));
+      }
+      for (int64_t r = 0; r < rows.end - rows.begin; ++r) {
+        const element* x = first + r * row_step + i;
+        const int64_t tap = first_tap + r * g.w.kernel;
+        for (int64_t c = r == 0 ? 1 : 0; c < columns.end - columns.begin; ++c) {
 #pragma GCC unroll 4
-        for (int u = 0; u < U; ++u) {
-          const element* source = x + c * column_step + u * N;
-          const Vector<element, N> value = activation.template channels<N>(channel + i + u * N)(load<N>(source));
-          prefetch_ahead(source);
-          const Vector<key_t<element>, N> key = E::key(value);
-          const auto better = E::beats(key, best_key[u]);
-          best[u] = better ? value : best[u];
-          best_key[u] = better ? key : best_key[u];
-          offset[u] = better ? broadcast<N>(static_cast<lane_t>(tap + c)) : offset[u];
+          for (int u = 0; u < U; ++u) {
+            const element* source = x + c * column_step + u * N;
+            const Vector<element, N> value = activation.template channels<N>(channel + i + u * N)(load<N>(source));
+            prefetch_ahead(source);
+            const Vector<key_t<element>, N> key = E::key(value);
+            const auto better = [&] {
+              if constexpr (careful) {
+                return E::beats(key, best_key[u]);
+              } else {
+                return key > best_key[u];
+              }
+            }();
+            if constexpr (!careful) sum[u] += key;
+            best[u] = better ? value : best[u];
+            best_key[u] = better ? key : best_key[u];
+            offset[u] = better ? broadcast<N>(static_cast<lane_t>(tap + c)) : offset[u];
+          }
         }
       }
+      if constexpr (careful) {
+        return false;
+      } else {
+        for (int u = 1; u < U; ++u) sum[0] += sum[u];
+        return sums_to_nan<key_t<element>, N>(sum[0]);
+      }
+    };
+    if constexpr (std::is_floating_point_v<element>) {
+      if (pass(std::false_type())) pass(std::true_type());
+    } else {
+      pass(std::true_type());
     }
     for (int u = 0; u < U; ++u) {
       store<N>(values + i + u * N, best[u]);
