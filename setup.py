@@ -5,7 +5,7 @@ What is built, into `wwae/`:
 - `_lib/libwwae_cpu_<level>.so`: csrc/cpu, once per instruction-set level; `wwae/_extension.py` loads the one that fits.
 - `_lib/libwwae_cuda.so`: csrc/cuda, when nvcc is found. No GPU and no CUDA build of PyTorch is needed for it.
 - `_C`: build information, a pybind11 module.
-- `_autograd`: csrc/autograd, derivatives of hard pooling in C++.
+- `_autograd`: csrc/autograd, calls of pooling in eager mode and their derivatives.
 
 The kernel libraries use PyTorch's stable ABI, so they are not tied to the PyTorch they were built against; `_autograd`
 is, and with another one its work is done in Python. Everything is compiled by ninja from one generated file,
@@ -219,11 +219,11 @@ class NinjaFile:
             source.touch()
         return self.build(self.directory / "stub" / "libtorch_cuda.so", "link", [source], ["-fPIC", "-Wl,-soname,libtorch_cuda.so"])
 
-    def python_module(self, name: str, sources: list[Path], flags: list[str], link: list[str]) -> None:
+    def python_module(self, name: str, files: list[Path], flags: list[str], link: list[str]) -> None:
         """A module `wwae.<name>`. PyTorch's headers come first: they bring the pybind11 that PyTorch was built with."""
         includes = [self.torch / "include", pybind11.get_include(), sysconfig.get_path("include")]
         system = [word for path in includes for word in ("-isystem", str(path))]
-        objects = self.objects("cxx", sources, name, [*COMMON_FLAGS, *HOST_FLAGS, self.prefix_map, *flags, *system])
+        objects = self.objects("cxx", files, name, [*COMMON_FLAGS, *HOST_FLAGS, self.prefix_map, *flags, *system])
         self.install("link", f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}", objects, link)
 
     def autograd(self) -> None:

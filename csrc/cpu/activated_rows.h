@@ -25,7 +25,7 @@ class ActivatedRows {
         height_(g.h.input),
         width_(g.w.input),
         channels_(channels),
-        capacity_(std::max(g.h.extent(), kBytes / std::max<int64_t>(1, row_size() * sizeof(element)))),
+        capacity_(std::min(height_, std::max<int64_t>(g.h.extent(), kBytes / (row_size() * sizeof(element))))),
         buffer_(capacity_ * row_size()) {}
 
   // The rows of an image, of which windows of one height need no more than their extent. They stay until the next call.
@@ -62,7 +62,7 @@ class ActivatedRows {
   int64_t height_;
   int64_t width_;
   int64_t channels_;
-  int64_t capacity_;  // in rows
+  int64_t capacity_;  // in rows: no more than the map has, of which a window may need all
   std::vector<element> buffer_;
   int64_t image_ = -1;
   Range<int64_t> kept_ = {0, 0};
